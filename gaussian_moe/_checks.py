@@ -1,0 +1,58 @@
+"""Argument checks that need no values: shapes, dtypes and sizes. Each is a ValueError with the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def positive(**sizes: int) -> None:
+    """Every size is at least 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def heads_divide(dim: int, heads: int) -> None:
+    """Attention splits the channels evenly over its heads."""
+    positive(dim=dim, heads=heads)
+    if dim % heads:
+        raise ValueError(f"dim must be divisible by heads, got dim={dim} and heads={heads}")
+
+
+def probability(**rates: float) -> None:
+    """A dropout rate is a probability below 1."""
+    for name, rate in rates.items():
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"{name} must be in [0, 1), got {rate}")
+
+
+def shape(name: str, tensor: Tensor, wanted: Sequence[int | str]) -> None:
+    """The tensor has the wanted shape; a string in `wanted` stands for any size."""
+    fits = tensor.dim() == len(wanted) and all(
+        isinstance(want, str) or size == want for size, want in zip(tensor.shape, wanted, strict=True)
+    )
+    if not fits:
+        expected = ", ".join(str(size) for size in wanted)
+        raise ValueError(f"{name} must have shape [{expected}], got {list(tensor.shape)}")
+
+
+def channels(name: str, tensor: Tensor, dims: Sequence[str], dim: int) -> None:
+    """The tensor is floating point, of shape [*dims, dim]."""
+    shape(name, tensor, [*dims, dim])
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} must be floating point, got {tensor.dtype}; call {name}.float()")
+
+
+def padding_mask(name: str, mask: Tensor | None, wanted: Sequence[int]) -> None:
+    """A padding mask is bool with True = ignore, as in `torch.nn.MultiheadAttention`."""
+    if mask is None:
+        return
+    if mask.dtype != torch.bool:
+        raise ValueError(
+            f"{name} must be bool with True = ignore, got {mask.dtype}; "
+            f"a mask in which 1 means keep becomes one by ~mask.bool()"
+        )
+    shape(name, mask, wanted)

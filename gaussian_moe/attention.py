@@ -1,0 +1,124 @@
+"""Multi-head attention over one source, with PyTorch's parameters and none of its products that can be avoided.
+
+L queries, T source positions, D channels, C channels of one head. "..." is any leading shape.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import _checks
+
+
+class Attention(nn.Module):
+    """Queries attend to a source that is both key and value, under `nn.MultiheadAttention`'s state-dict names.
+
+    `out = W_o [softmax(q_h k_h^T / sqrt(C)) v_h]_h + b_o`. A source with no valid position gives zeros before the
+    output projection, and no NaN in any gradient. With few queries the key and value projections are applied to
+    the queries and to the average instead of to every position, which is exact and cheaper.
+
+    Args:
+        dim: D, channels of queries and source.
+        heads: number of heads; divides `dim`.
+        dropout: rate on the attention weights.
+
+    Raises:
+        ValueError: `heads` does not divide `dim`, or `dropout` is not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from gaussian_moe.attention import Attention
+        >>> Attention(16, heads=4)(torch.randn(2, 1, 16), torch.randn(2, 60, 16)).shape
+        torch.Size([2, 1, 16])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int = 8,
+        dropout: float = 0.1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _checks.heads_divide(dim, heads)
+        _checks.probability(dropout=dropout)
+        self.dim, self.heads, self.dropout = dim, heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim, device=device, dtype=dtype))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * dim, device=device, dtype=dtype))
+        self.out_proj = nn.Linear(dim, dim, device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """PyTorch's own initialisation of `nn.MultiheadAttention`."""
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.in_proj_bias)
+        self.out_proj.reset_parameters()
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        queries: Tensor,  # [..., L, D]
+        source: Tensor,  # [..., T, D], leading shape broadcastable to that of queries
+        padding: Tensor | None = None,  # [..., T] bool
+    ) -> Tensor:  # [..., L, D]
+        """Attends.
+
+        Args:
+            queries: [..., L, D].
+            source: [..., T, D], with leading dimensions that broadcast against those of `queries`.
+            padding: [..., T] bool, True = ignore.
+        """
+        if queries.shape[-2] * (self.heads - 1) < self.dim:
+            attended = self._absorbed(queries, source, padding)
+        else:
+            attended = self._projected(queries, source, padding)
+        projected: Tensor = self.out_proj(attended)
+        return projected
+
+    def _projected(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
+        D = self.dim
+        if queries is source:
+            query, key, value = F.linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        else:
+            query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D])
+            key, value = F.linear(source, self.in_proj_weight[D:], self.in_proj_bias[D:]).chunk(2, dim=-1)
+        query, key, value = (rearrange(part, "... t (h c) -> ... h t c", h=self.heads) for part in (query, key, value))
+        mask, nothing = None, None
+        if padding is not None:
+            nothing = padding.all(-1, keepdim=True)
+            # A softmax over nothing is NaN: such a source is attended to whole, and its result replaced by 0.
+            mask = ~(padding & ~nothing)[..., None, None, :]
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        attended = rearrange(attended, "... h t c -> ... t (h c)")
+        return attended if nothing is None else attended.masked_fill(nothing.unsqueeze(-1), 0.0)
+
+    def _absorbed(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
+        D, C = self.dim, self.dim // self.heads
+        _, key_weight, value_weight = self.in_proj_weight.view(3, self.heads, C, D)
+        value_bias = self.in_proj_bias[2 * D :].view(self.heads, C)
+        query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D]) / math.sqrt(C)
+        query = rearrange(query, "... l (h c) -> ... h l c", h=self.heads)
+        # The key's bias adds the same to every position's score, which the softmax takes out again.
+        over_source = rearrange(query @ key_weight, "... h l d -> ... (h l) d")
+        scores = (over_source @ source.transpose(-1, -2)).to(torch.promote_types(source.dtype, torch.float32))
+        if padding is not None:
+            nothing = padding.all(-1, keepdim=True).unsqueeze(-2)
+            scores = scores.masked_fill(padding.unsqueeze(-2) & ~nothing, -torch.inf)
+            attention = scores.softmax(-1).masked_fill(nothing, 0.0)
+        else:
+            attention = scores.softmax(-1)
+        attention = F.dropout(attention, self.dropout, self.training)
+        average = rearrange(attention.to(source.dtype) @ source, "... (h l) d -> ... h l d", h=self.heads)
+        total = rearrange(attention.sum(-1), "... (h l) -> ... h l 1", h=self.heads).to(average.dtype)
+        attended = average @ value_weight.transpose(-1, -2) + total * value_bias.unsqueeze(-2)
+        return rearrange(attended, "... h l c -> ... l (h c)")
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, heads={self.heads}, dropout={self.dropout}"

@@ -1,0 +1,136 @@
+"""Audio and video frames read each other and the question's words.
+
+B batch, Q questions of one clip, T frames, L words, D channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import _checks, _init
+from .attention import Attention
+
+
+class QuestionFusion(nn.Module):
+    """Question-aware fusion of two frame sequences; all parameters are shared by the two directions.
+
+        h   = LN1(x + drop(self(x, x)) + drop(cross(x, other)) + drop(question(x, words)))
+        out = LN2(h + drop(W_b drop(relu(W_a h))))
+
+    The three attentions read the original inputs in parallel. QA-TIGER (arXiv 2503.04459), section 3.2.
+
+    Args:
+        dim: D.
+        heads: heads of each attention; divides `dim`.
+        hidden_dim: channels between W_a and W_b, by default D.
+        dropout: rate on attention weights, on each branch and in the feed-forward.
+
+    Raises:
+        ValueError: a size below 1, or `heads` that does not divide `dim`.
+
+    Example:
+        >>> import torch
+        >>> from gaussian_moe import QuestionFusion
+        >>> audio, video, words = torch.randn(2, 60, 16), torch.randn(2, 60, 16), torch.randn(2, 9, 16)
+        >>> audio, video = QuestionFusion(16, heads=4)(audio, video, words)
+        >>> audio.shape, video.shape
+        (torch.Size([2, 60, 16]), torch.Size([2, 60, 16]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int = 8,
+        hidden_dim: int | None = None,
+        dropout: float = 0.1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        hidden_dim = dim if hidden_dim is None else hidden_dim
+        _checks.positive(hidden_dim=hidden_dim)
+        self.dim = dim
+        self.self_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
+        self.cross_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
+        self.question_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
+        self.linear1 = nn.Linear(dim, hidden_dim, device=device, dtype=dtype)
+        self.linear2 = nn.Linear(hidden_dim, dim, device=device, dtype=dtype)
+        self.norm1 = nn.LayerNorm(dim, device=device, dtype=dtype)
+        self.norm2 = nn.LayerNorm(dim, device=device, dtype=dtype)
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Kaiming-normal linear layers; the attentions keep PyTorch's own initialisation."""
+        for attention in (self.self_attention, self.cross_attention, self.question_attention):
+            attention.reset_parameters()
+        for linear in (self.linear1, self.linear2):
+            _init.linear_(linear)
+        self.norm1.reset_parameters()
+        self.norm2.reset_parameters()
+
+    def forward(
+        self,
+        audio: Tensor,  # [B, T, D]
+        video: Tensor,  # [B, T', D]
+        words: Tensor,  # [B, L, D] or [B, Q, L, D]
+        *,
+        audio_padding_mask: Tensor | None = None,  # [B, T] bool
+        video_padding_mask: Tensor | None = None,  # [B, T'] bool
+        words_padding_mask: Tensor | None = None,  # [B, L] or [B, Q, L] bool
+    ) -> tuple[Tensor, Tensor]:  # [B, (Q,) T, D], [B, (Q,) T', D]
+        """Fuses.
+
+        Args:
+            audio: [B, T, D].
+            video: [B, T', D]; T' may differ from T.
+            words: [B, L, D], or [B, Q, L, D] for Q questions about each clip. What does not depend on the
+                question is then computed once a clip.
+            audio_padding_mask: [B, T] bool, True = ignore.
+            video_padding_mask: [B, T'] bool, True = ignore.
+            words_padding_mask: [B, L] or [B, Q, L] bool, True = ignore.
+
+        Returns:
+            The fused audio and video, [B, T, D] and [B, T', D]; with a question axis [B, Q, T, D] and
+            [B, Q, T', D].
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+        """
+        _checks.channels("audio", audio, ["B", "T"], self.dim)
+        _checks.channels("video", video, [str(audio.shape[0]), "T"], self.dim)
+        _checks.shape("video", video, [audio.shape[0], "T", self.dim])
+        _checks.channels("words", words, ["B", "Q", "L"] if words.dim() == 4 else ["B", "L"], self.dim)
+        _checks.shape("words", words, [audio.shape[0], *("Q" if words.dim() == 4 else ""), "L", self.dim])
+        _checks.padding_mask("audio_padding_mask", audio_padding_mask, audio.shape[:2])
+        _checks.padding_mask("video_padding_mask", video_padding_mask, video.shape[:2])
+        _checks.padding_mask("words_padding_mask", words_padding_mask, words.shape[:-1])
+        audio, video = _emptied(audio, audio_padding_mask), _emptied(video, video_padding_mask)
+        words = _emptied(words, words_padding_mask)
+        fused_audio = self._direction(audio, video, words, audio_padding_mask, video_padding_mask, words_padding_mask)
+        fused_video = self._direction(video, audio, words, video_padding_mask, audio_padding_mask, words_padding_mask)
+        return fused_audio, fused_video
+
+    def _direction(
+        self,
+        x: Tensor,
+        other: Tensor,
+        words: Tensor,
+        x_padding: Tensor | None,
+        other_padding: Tensor | None,
+        words_padding: Tensor | None,
+    ) -> Tensor:
+        h = x + self.dropout(self.self_attention(x, x, x_padding))
+        h = h + self.dropout(self.cross_attention(x, other, other_padding))
+        if words.dim() == 4:
+            x, h = x.unsqueeze(1), h.unsqueeze(1)
+        h = self.norm1(h + self.dropout(self.question_attention(x, words, words_padding)))
+        hidden = self.dropout(torch.relu(self.linear1(h)))
+        out: Tensor = self.norm2(h + self.dropout(self.linear2(hidden)))
+        return out
+
+
+def _emptied(sequence: Tensor, padding: Tensor | None) -> Tensor:
+    """Padding set to 0: an attention weight of 0 does not silence a NaN or an infinity."""
+    return sequence if padding is None else sequence.masked_fill(padding.unsqueeze(-1), 0.0)

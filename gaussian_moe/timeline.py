@@ -1,0 +1,89 @@
+"""Where the frames of a clip stand on its own time axis [0, 1], and which of them are padding.
+
+B batch, T frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import _checks
+
+
+def padding_from_lengths(
+    frames: Tensor,  # [B, T, ...]
+    key_padding_mask: Tensor | None,  # [B, T] bool, True = ignore
+    lengths: Tensor | None,  # [B] int
+) -> Tensor | None:
+    """The one padding mask that mask or lengths describe, [B, T] bool, or None where every frame is valid.
+
+    Raises:
+        ValueError: both are given, or either has the wrong dtype or shape.
+    """
+    num_clips, num_frames = frames.shape[:2]
+    if lengths is None:
+        _checks.padding_mask("key_padding_mask", key_padding_mask, [num_clips, num_frames])
+        return key_padding_mask
+    if key_padding_mask is not None:
+        raise ValueError("key_padding_mask and lengths describe the same thing; give one of them")
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths must be an integer tensor, got {lengths.dtype}")
+    _checks.shape("lengths", lengths, [num_clips])
+    return torch.arange(num_frames, device=frames.device) >= lengths.unsqueeze(-1)
+
+
+def frame_times(
+    frames: Tensor,  # [B, T, ...]
+    padding: Tensor | None,  # [B, T] bool
+    times: Tensor | None = None,  # [B, T] or [T], any unit
+    duration: Tensor | float | None = None,  # [B] or one number, the unit of times
+) -> Tensor:  # [B, T] or [T], float32 or wider, fraction of the clip
+    """Valid frame i of L stands at `i / (L - 1)`, or 0 where L = 1; with `times`, at `(time - start) / duration`.
+
+    The start is the first valid time; the duration is by default the last valid time minus the first. Padded
+    frames get some finite place. What `times` hold for padded frames does not matter.
+
+    Raises:
+        ValueError: `duration` without `times`, or a wrong shape.
+    """
+    num_clips, num_frames = frames.shape[:2]
+    dtype = torch.promote_types(frames.dtype, torch.float32)
+    if times is None:
+        if duration is not None:
+            raise ValueError("duration is the clip's length in the unit of times; give times too")
+        return _even_times(num_frames, padding, dtype, frames.device)
+    if times.dim() == 1:
+        times = times.expand(num_clips, -1)
+    _checks.shape("times", times, [num_clips, num_frames])
+    # Differences are taken before narrowing: float64 timestamps of a long recording keep their resolution.
+    times = times.to(torch.promote_types(times.dtype, dtype))
+    if num_frames == 0:
+        return times.to(dtype)
+    if padding is None:
+        start, end = times.amin(-1, keepdim=True), times.amax(-1, keepdim=True)
+    else:
+        start = times.masked_fill(padding, torch.inf).amin(-1, keepdim=True)
+        end = times.masked_fill(padding, -torch.inf).amax(-1, keepdim=True)
+        nothing = padding.all(-1, keepdim=True)
+        start, end = start.masked_fill(nothing, 0.0), end.masked_fill(nothing, 0.0)
+        times = torch.where(padding, start, times)
+    if duration is None:
+        length = end - start
+    else:
+        length = torch.as_tensor(duration, dtype=times.dtype, device=times.device)
+        if length.dim():
+            _checks.shape("duration", length, [num_clips])
+            length = length.unsqueeze(-1)
+        length = length.expand_as(start)
+    instant = length <= 0
+    return ((times - start) / length.masked_fill(instant, 1.0)).masked_fill(instant, 0.0).to(dtype)
+
+
+def _even_times(num_frames: int, padding: Tensor | None, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if padding is None:
+        # i / (L - 1), not linspace: the float64 values are the definition's to the last bit.
+        return torch.arange(num_frames, dtype=dtype, device=device) / max(num_frames - 1, 1)
+    valid = (~padding).to(dtype)
+    number = valid.cumsum(-1) - 1
+    return number.clamp(min=0) / (valid.sum(-1, keepdim=True) - 1).clamp(min=1)

@@ -1,0 +1,6 @@
+"""Expert pooling: every routed expert's hidden layer over all frames, weighted and summed over time."""
+
+from .factored import expert_pool_factored
+from .reference import expert_pool_reference
+
+__all__ = ["expert_pool_factored", "expert_pool_reference"]
