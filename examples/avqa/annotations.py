@@ -199,9 +199,7 @@ def _string(place: str, key: str, value: Any) -> str:
 def _type(place: str, value: Any) -> tuple[str, str]:
     names = _strings(value)
     if names is None or len(names) != 2:
-        raise UserError(
-            f'{place} has the type {value!r}; it wants two names, such as \'["Audio", "Counting"]\''
-        )
+        raise UserError(f'{place} has the type {value!r}; it wants two names, such as \'["Audio", "Counting"]\'')
     modality, kind = names
     if (modality, kind) not in QUESTION_TYPES:
         known = ", ".join(f"{m} {k}" for m, k in QUESTION_TYPES)
@@ -242,8 +240,8 @@ def _fill(place: str, template: str, values: list[str]) -> str:
     placeholders = sum("<" in word for word in words)
     if placeholders != len(values):
         raise UserError(
-            f"{place} has {placeholders} placeholders in {template!r}, but {len(values)} templ_values {values}; "
-            "it wants one value for each placeholder"
+            f"{place} has {placeholders} placeholders in {template!r}, but {len(values)} templ_values "
+            f"{values}; it wants one value for each placeholder"
         )
     remaining = iter(values)
     return " ".join(next(remaining) if "<" in word else word for word in words)

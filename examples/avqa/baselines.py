@@ -26,7 +26,7 @@ class MostFrequentAnswer:
     """Answers with the most frequent training answer among the questions of the same text, template or type.
 
     A question whose text was never trained on is answered by its template, then by its type, then by all
-    questions. Of equally frequent answers the alphabetically first is given, whatever the training order.
+    questions. Of equally frequent answers the one that occurs first in the training questions is given.
     """
 
     answers: Mapping[Key, Mapping[Hashable, str]]
@@ -58,4 +58,5 @@ def _most_frequent(questions: Sequence[Question], key: Key) -> dict[Hashable, st
     counts: defaultdict[Hashable, Counter[str]] = defaultdict(Counter)
     for question in questions:
         counts[_KEY_OF[key](question)][question.answer] += 1
-    return {group: min(counter, key=lambda a: (-counter[a], a)) for group, counter in counts.items()}
+    # Of equal counts, most_common gives the one met first.
+    return {group: counter.most_common(1)[0][0] for group, counter in counts.items()}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from math import fsum
 from pathlib import Path
 from statistics import stdev
-from typing import Literal
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -95,9 +95,7 @@ class AccuracyTable:
         return self["All"].accuracy
 
 
-def accuracy_table(
-    questions: Sequence[Question], scores: Sequence[float], *, topics: bool = False
-) -> AccuracyTable:
+def accuracy_table(questions: Sequence[Question], scores: Sequence[float], *, topics: bool = False) -> AccuracyTable:
     """Averages one score a question by type, by modality and in total.
 
     Args:
@@ -109,9 +107,7 @@ def accuracy_table(
         ValueError: the two differ in length, or a score is outside [0, 1].
     """
     if len(questions) != len(scores):
-        raise ValueError(
-            f"scores has {len(scores)} entries; it must have one for each of {len(questions)} questions"
-        )
+        raise ValueError(f"scores has {len(scores)} entries; it must have one for each of {len(questions)} questions")
     if outside := [score for score in scores if not 0 <= score <= 1]:
         raise ValueError(f"scores holds {outside[0]}; scores must be in [0, 1]")
     pairs = list(zip(questions, scores, strict=True))
@@ -194,11 +190,9 @@ def read_tables(path: Path) -> dict[str, AccuracyTable]:
     """
     value = read_json(path, "tables of accuracies")
     try:
-        return {
-            system: AccuracyTable(tuple(AccuracyRow(**row) for row in rows)) for system, rows in value.items()
-        }
-    except (AttributeError, TypeError):
-        raise UserError(f"{path} holds no tables of accuracies; test writes such a file anew") from None
+        return {system: AccuracyTable(tuple(map(_row, rows))) for system, rows in value.items()}
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{path} holds no tables of accuracies ({error}); it wants what test writes") from None
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -209,9 +203,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     for prediction in predictions:
         q = prediction.question
         asked = (q.question_id, q.video_id, q.short_type, q.text, q.answer)
-        writer.writerow(
-            (*asked, prediction.predicted, repr(float(prediction.probability)), q.template, q.topic)
-        )
+        writer.writerow((*asked, prediction.predicted, repr(float(prediction.probability)), q.template, q.topic))
     write_text(path, lines.getvalue())
 
 
@@ -225,11 +217,21 @@ def read_predictions(path: Path) -> list[Prediction]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(_predictions(path, csv.DictReader(file, strict=True)))
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}; it should hold predictions as CSV"
-        ) from None
+        raise UserError(f"{path} cannot be read: {error.strerror}; it should hold predictions as CSV") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not CSV in UTF-8 ({error}); it should hold predictions") from None
+
+
+def _row(fields: dict[str, Any]) -> AccuracyRow:
+    row = AccuracyRow(**fields)
+    texts, wholes, numbers = (row.name, row.kind), (row.count, row.runs), (row.accuracy, row.std)
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(whole, int) for whole in wholes)
+        and all(isinstance(number, float | int | None) for number in numbers)
+    ):
+        raise TypeError(f"{fields} is not a row")
+    return row
 
 
 def _predictions(path: Path, reader: csv.DictReader[str]) -> Iterator[Prediction]:
@@ -239,9 +241,7 @@ def _predictions(path: Path, reader: csv.DictReader[str]) -> Iterator[Prediction
     for line in reader:
         place = f"{path}, line {reader.line_num}"
         if None in line or None in line.values():
-            raise UserError(
-                f"{place} does not have {len(reader.fieldnames or ())} fields, as the first line has"
-            )
+            raise UserError(f"{place} does not have {len(reader.fieldnames or ())} fields, as the first line has")
         if line["type"] not in types:
             raise UserError(f"{place} has the type {line['type']!r}; known are {', '.join(types)}")
         modality, kind = types[line["type"]]
