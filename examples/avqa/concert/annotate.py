@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +73,6 @@ def annotate(scenes: Sequence[Scene], settings: ConcertSettings) -> list[dict[st
     return records
 
 
-def filled_text(record: dict[str, Any]) -> str:
-    """The question as read: without its final mark, each placeholder replaced by the next template value."""
-    values = iter(json.loads(record["templ_values"]))
-    words = record["question_content"].strip()[:-1].split(" ")
-    return " ".join(next(values) if "<" in word else word for word in words)
-
-
-def longest_question(records: Iterable[dict[str, Any]]) -> int:
-    """Number of words of the longest question."""
-    return max(len(filled_text(record).split(" ")) for record in records)
-
-
 def write_annotations(folder: Path, scenes: Sequence[Scene], settings: ConcertSettings) -> None:
     """Writes `train.json`, `val.json`, `test.json`, `answer2idx.json`, `scenes.json` and `settings.json`.
 
@@ -94,10 +82,9 @@ def write_annotations(folder: Path, scenes: Sequence[Scene], settings: ConcertSe
     split_of = {scene.video_id: scene.split for scene in scenes}
     for split in SPLITS:
         write_json(folder / f"{split}.json", [record for record in records if split_of[record["video_id"]] == split])
-    index = {
-        "ans2ix": {answer: i for i, answer in enumerate(ANSWERS)},
-        "max_que_len": longest_question(records),
-    }
+    # Each template value is one word, so that filling a template leaves its number of words as it is.
+    longest = max(len(record["question_content"].split()) for record in records)
+    index = {"ans2ix": {answer: i for i, answer in enumerate(ANSWERS)}, "max_que_len": longest}
     write_json(folder / "answer2idx.json", index)
     write_json(folder / "scenes.json", [scene.to_json() for scene in scenes])
     write_json(folder / "settings.json", settings.to_json())

@@ -19,6 +19,8 @@ CLEARLY_LONGER = 3.0
 
 
 def count(number: Callable[[Scene], int]) -> Callable[[Scene], Found]:
+    """Counts something of the whole scene."""
+
     def find(scene: Scene) -> Found:
         yield (), NUMBERS[number(scene)]
 
@@ -44,6 +46,8 @@ def _present_and_missing(scene: Scene, present: Collection[str]) -> list[str]:
 
 
 def exists(players: Callable[[Scene], list[Player]]) -> Callable[[Scene], Found]:
+    """Whether one of `players` has the named instrument."""
+
     def find(scene: Scene) -> Found:
         present = facts.kinds(players(scene))
         for name in _present_and_missing(scene, present):
@@ -65,14 +69,17 @@ def both_exist(players: Callable[[Scene], list[Player]]) -> Callable[[Scene], Fo
 
 
 def louder(a: Player, b: Player) -> str | None:
+    """Whether `a` is louder; None where both are equal."""
     return None if a.loud == b.loud else "yes" if a.loud else "no"
 
 
 def faster(a: Player, b: Player) -> str | None:
+    """Whether `a` plays faster; None where both are equal."""
     return None if a.fast == b.fast else "yes" if a.fast else "no"
 
 
 def longer(a: Player, b: Player) -> str | None:
+    """Whether `a` sounds longer altogether; None where that is too close."""
     difference = a.sounding - b.sounding
     return None if abs(difference) < CLEARLY_LONGER else "yes" if difference > 0 else "no"
 
@@ -81,6 +88,8 @@ Comparison = Callable[[Player, Player], str | None]
 
 
 def compare_names(comparison: Comparison) -> Callable[[Scene], Found]:
+    """Compares two players that are heard, by name."""
+
     def find(scene: Scene) -> Found:
         for a, b in permutations([player for player in facts.single(scene) if player.heard], 2):
             if answer := comparison(a, b):
@@ -90,15 +99,20 @@ def compare_names(comparison: Comparison) -> Callable[[Scene], Found]:
 
 
 def compare_sides(comparison: Comparison) -> Callable[[Scene], Found]:
+    """Compares two players that are heard, by side; not two that sound alike."""
+
     def find(scene: Scene) -> Found:
         for (side_a, a), (side_b, b) in permutations(facts.by_side(scene).items(), 2):
-            if a.heard and b.heard and (answer := comparison(a, b)):
+            alike = a.instrument == b.instrument
+            if a.heard and b.heard and not alike and (answer := comparison(a, b)):
                 yield (side_a, side_b), answer
 
     return find
 
 
 def compare_names_and_sides(comparison: Comparison) -> Callable[[Scene], Found]:
+    """Compares two players that are heard and on a side, by side and name."""
+
     def find(scene: Scene) -> Found:
         players = [player for player in facts.single(scene) if player.heard]
         for a, b in permutations(players, 2):
@@ -110,16 +124,19 @@ def compare_names_and_sides(comparison: Comparison) -> Callable[[Scene], Found]:
 
 
 def place(scene: Scene) -> Found:
+    """Indoors or outdoors."""
     yield (), scene.place
 
 
 def alone(scene: Scene) -> Found:
+    """The only instrument in the picture."""
     row = facts.seen(scene)
     if len(row) == 1:
         yield (), row[0].instrument
 
 
 def outermost(scene: Scene) -> Found:
+    """The instruments at both ends of the row."""
     row = facts.seen(scene)
     if len(row) >= 2:
         yield ("leftmost",), row[0].instrument
@@ -127,6 +144,7 @@ def outermost(scene: Scene) -> Found:
 
 
 def beside(scene: Scene) -> Found:
+    """The instruments next to each named one."""
     for player in facts.single(scene):
         for direction in ("left", "right") if player.seen else ():
             if beside := facts.neighbour(scene, player, direction):
@@ -134,38 +152,46 @@ def beside(scene: Scene) -> Found:
 
 
 def voiceover(scene: Scene) -> Found:
+    """Whether there is a voice-over."""
     yield (), "yes" if scene.voiceover else "no"
 
 
 def always(scene: Scene) -> Found:
+    """Whether a named player plays throughout; of those that are seen and heard."""
     for player in facts.single(scene):
         if player.seen and player.heard:
             yield (player.instrument,), "yes" if facts.plays_always(scene, player) else "no"
 
 
 def source_seen(scene: Scene) -> Found:
+    """Whether an instrument that is heard is seen."""
     for name in sorted(facts.kinds(facts.heard(scene))):
         yield (name,), "yes" if name in facts.kinds(facts.seen(scene)) else "no"
 
 
 def all_sources_seen(scene: Scene) -> Found:
+    """Whether all that is heard is seen."""
     yield (), "yes" if all(player.seen for player in facts.heard(scene)) else "no"
 
 
 def ever_sounds(scene: Scene) -> Found:
+    """Whether a named player in the picture is heard."""
     for player in facts.single(scene):
         if player.seen:
             yield (player.instrument,), "yes" if player.heard else "no"
 
 
 def loudest(scene: Scene) -> Found:
-    """Where one player is loud and all others soft, or the reverse."""
-    players = facts.heard(scene)
+    """Where one player is loud and all others soft, or the reverse; not where another sounds alike."""
+    players, single = facts.heard(scene), facts.single(scene)
     for word, loud in (("loudest", True), ("softest", False)):
         such = [player for player in players if player.loud == loud]
-        if len(such) == 1 and len(players) >= 2 and (side := facts.side(scene, such[0])):
+        if len(such) != 1 or len(players) < 2 or such[0] not in single:
+            continue
+        if side := facts.side(scene, such[0]):
             yield (word,), side
 
 
 def sounding(scene: Scene) -> list[Player]:
+    """Players both seen and heard."""
     return [player for player in facts.seen(scene) if player.heard]

@@ -96,7 +96,7 @@ def _named(scene: Scene) -> list[Player]:
 
 
 def _placed(scene: Scene) -> list[Player]:
-    return [player for player in entering(scene) if facts.side(scene, player)]
+    return [player for player in _named(scene) if facts.side(scene, player)]
 
 
 def _instrument(scene: Scene, values: Values, player: Player) -> str:
