@@ -1,0 +1,59 @@
+"""The preset `small`: every weight comes inside a Python package, so that nothing but the package index is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from examples.avqa.encoders.base import EncodedText, EncodedVideo, FeatureDims, Modality
+
+if TYPE_CHECKING:
+    from examples.avqa.encoders.small_text import TextEncoder
+    from examples.avqa.encoders.small_vision import VisionEncoder
+
+
+class SmallEncoders:
+    """EfficientNet-Lite0 for pictures, log-mel statistics for sound, MiniLM for words."""
+
+    name = "small"
+    dims = FeatureDims(audio=256, video=1280, patches=(7, 1288), question=384, words=384)
+    folders: Mapping[Modality, str] = {
+        "audio": "logmel",
+        "video": "frame_efficientnet_lite0",
+        "patches": "columns_efficientnet_lite0",
+    }
+    frame_size: tuple[int, int] | None = (224, 224)
+
+    def encode_video(self, frames: npt.NDArray[np.uint8]) -> EncodedVideo:
+        """Encodes frames [T, H, W, 3] to video [T, 1280] and patches [T, 7, 1288]."""
+        return EncodedVideo(*self._vision(torch.from_numpy(frames)))
+
+    def encode_audio(self, waveform: npt.NDArray[np.float32]) -> Tensor:
+        """Encodes seconds of sound [T, 16000] to [T, 256]."""
+        from examples.avqa.encoders.small_audio import log_mel_statistics
+
+        return log_mel_statistics(torch.from_numpy(waveform))
+
+    def encode_text(self, texts: Sequence[str]) -> EncodedText:
+        """Encodes n texts to question [n, 384], words [n, L ≤ 24, 384] and their padding mask."""
+        encoded: EncodedText = self._text(texts)
+        return encoded
+
+    # Each is imported and read when first used: extraction needs no text model, training no vision model.
+    @cached_property
+    def _vision(self) -> VisionEncoder:
+        from examples.avqa.encoders.small_vision import VisionEncoder
+
+        return VisionEncoder()
+
+    @cached_property
+    def _text(self) -> TextEncoder:
+        from examples.avqa.encoders.small_text import TextEncoder
+
+        return TextEncoder()
