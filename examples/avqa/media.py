@@ -109,7 +109,11 @@ def read_frames(
         if on_screen is None:
             raise UserError(f"{path} has no frames: its picture stream is empty; export the video again")
         if len(frames) < len(middles):
-            _check_whole(path, "picture", end, _stream_duration(stream) or duration)
+            expected = _stream_duration(stream)
+            if expected is None:
+                # Sound may rightly last longer than the picture: the file is whole if any stream reaches its end.
+                expected, end = duration, max(end, _packets_end(path))
+            _check_whole(path, "picture", end, expected)
             frames += [_upright_rgb(on_screen, size)] * (len(middles) - len(frames))
     return np.stack(frames)
 
@@ -194,24 +198,23 @@ def _duration(container: InputContainer, path: Path) -> Fraction:
     if container.duration is not None:
         duration = Fraction(container.duration, av.time_base)
     else:
-        duration = _measured_duration(path)
+        # Live recordings are written before their length is known.
+        duration = _packets_end(path)
     if duration <= 0:
         raise UserError(f"{path} has no length: its header says {float(duration):g} s; export the video again")
     return duration
 
 
-def _measured_duration(path: Path) -> Fraction:
-    """The last packet's end, for live recordings, whose header has no duration."""
-    # Opened anew, so that the caller's container stays at its start.
-    origin: Fraction | None = None
+def _packets_end(path: Path) -> Fraction:
+    """The end of the last packet of any stream, in seconds from the start of the file."""
     end = Fraction(0)
+    # Opened anew, so that the caller's container stays at its start.
     with av.open(str(path), metadata_errors="ignore") as container:
-        for packet in container.demux(video=0):
+        origin = Fraction(container.start_time or 0, av.time_base)
+        for packet in container.demux():
             if packet.pts is not None and packet.time_base is not None:
-                start = packet.pts * packet.time_base
-                origin = start if origin is None else min(origin, start)
-                end = max(end, start + (packet.duration or 0) * packet.time_base)
-    return end - (origin or 0)
+                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base - origin)
+    return end
 
 
 def _stream_duration(stream: av.VideoStream | av.AudioStream) -> Fraction | None:

@@ -64,6 +64,10 @@ class Judge:
         """The only player on a side."""
         return self.seen[self.sides().index(side)] if self.sides().count(side) == 1 else None
 
+    def unmistakable(self, i: int | None) -> int | None:
+        """The player, if no other has its instrument."""
+        return None if i is None else self.who(self.names[i])
+
     def next_to(self, i: int, direction: str) -> str | None:
         place = self.seen.index(i) + {"left": -1, "right": 1}[direction]
         return self.names[self.seen[place]] if 0 <= place < len(self.seen) else None
@@ -104,7 +108,7 @@ def compare_names(trait: str) -> Rule:
 
 
 def compare_sides(trait: str) -> Rule:
-    return lambda j, a, b: j.compare(j.at(a), j.at(b), trait)
+    return lambda j, a, b: j.compare(j.unmistakable(j.at(a)), j.unmistakable(j.at(b)), trait)
 
 
 def compare_both(trait: str) -> Rule:
@@ -134,14 +138,14 @@ def meanwhile(j: Judge, name: str) -> str | None:
 
 
 def side_starts(j: Judge, side: str, word: str) -> str | None:
-    starter, asked = j.ranked(word), j.at(side)
+    starter, asked = j.unmistakable(j.ranked(word)), j.unmistakable(j.at(side))
     if starter is None or asked is None or j.side(starter) is None or asked not in j.coming:
         return None
     return yes(starter == asked)
 
 
 def beside_starter(j: Judge, direction: str, word: str) -> str | None:
-    starter = j.ranked(word)
+    starter = j.unmistakable(j.ranked(word))
     return None if starter not in j.seen or starter is None else j.next_to(starter, direction)
 
 
@@ -151,18 +155,8 @@ def comes_in(j: Judge, word: str = "second") -> str | None:
 
 
 def where_starts(j: Judge, word: str) -> str | None:
-    starter = j.ranked(word)
+    starter = j.unmistakable(j.ranked(word))
     return None if starter is None else j.side(starter)
-
-
-def of_a_kind(j: Judge, name: str, word: str) -> str | None:
-    group = [i for i in j.coming if j.names[i] == name]
-    sides = [j.side(i) for i in group]
-    if len(group) < 2 or None in sides or len(set(sides)) < len(sides):
-        return None
-    if j.together:
-        return "simultaneously"
-    return sides[0 if word == "first" else -1]
 
 
 def of_two(j: Judge, a: str, b: str) -> str | None:
@@ -209,6 +203,12 @@ def playing(j: Judge) -> list[str]:
     return [j.names[i] for i in j.seen if j.on[i]]
 
 
+def told_apart(j: Judge, number: int) -> str | None:
+    """A count by sound; None where two of one instrument are there of which one is heard."""
+    doubtful = [name for name, on in zip(j.names, j.on, strict=True) if on and j.names.count(name) > 1]
+    return None if doubtful else WORDS[number]
+
+
 RULES: dict[str, Rule] = {
     "How many different instruments can be heard?": lambda j: WORDS[len(set(heard(j)))],
     "Can a <Object> be heard?": lambda j, a: yes(a in heard(j)),
@@ -230,9 +230,8 @@ RULES: dict[str, Rule] = {
     "Is the <Object> that can be heard also in the picture?": lambda j, a: yes(a in seen(j)) if a in heard(j) else None,
     "Are all instruments that can be heard in the picture?": lambda j: yes(set(heard(j)) <= set(seen(j))),
     "Does the <Object> in the picture ever sound?": ever,
-    "How many instruments in the picture can be heard?": lambda j: WORDS[len(playing(j))],
-    "How many instruments in the picture stay silent?": lambda j: WORDS[len(seen(j)) - len(playing(j))],
-    "How many <Object> in the picture can be heard?": lambda j, a: WORDS[playing(j).count(a)],
+    "How many instruments in the picture can be heard?": lambda j: told_apart(j, len(playing(j))),
+    "How many instruments in the picture stay silent?": lambda j: told_apart(j, len(seen(j)) - len(playing(j))),
     "How many kinds of instrument in the picture can be heard?": lambda j: WORDS[len(set(playing(j)))],
     "Where does the <LL> instrument stand?": loudest,
     "Which instrument plays while the <Object> plays?": meanwhile,
@@ -246,7 +245,6 @@ RULES: dict[str, Rule] = {
     "Which instrument is the <FL> to come in?": comes_in,
     "Which instrument is the second to come in?": comes_in,
     "Where is the instrument that starts <FL>?": where_starts,
-    "Which <Object> is the <FL> to start?": of_a_kind,
     "Which starts first, the <Object> or the <Object>?": of_two,
     "Which instrument comes in directly <BA> the <Object>?": before_after,
 }

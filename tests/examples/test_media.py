@@ -9,6 +9,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
 from examples.avqa.errors import UserError
@@ -191,6 +192,43 @@ def test_a_file_cut_off_in_the_middle(tmp_path: Path, suffix: str, options: dict
         read_frames(path)
     with pytest.raises(UserError, match=r"(cut off|damaged).*sound"):
         read_audio(path)
+
+
+def test_sound_that_outlasts_the_picture(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", seconds=6, frame_times=[Fraction(i, 10) for i in range(20)])
+    assert _seconds_shown(read_frames(path)) == [0, 1, 1, 1, 1, 1]
+    # Without the tags nobody knows how long the picture ought to be.
+    content = path.read_bytes()
+    assert b"DURATION" in content
+    path.write_bytes(content.replace(b"DURATION", b"UNKNOWN_"))
+    assert _seconds_shown(read_frames(path)) == [0, 1, 1, 1, 1, 1]
+    path.write_bytes(path.read_bytes()[: len(content) // 2])
+    with pytest.raises(UserError, match="cut off"):
+        read_frames(path)
+
+
+def test_the_cover_of_an_album_is_no_picture_stream(tmp_path: Path) -> None:
+    path = tmp_path / "album.mkv"
+    write_video(path, seconds=1)
+    with av.open(str(path)) as container:
+        assert not container.streams.video[0].disposition & Disposition.attached_pic
+    cover = tmp_path / "album.mp4"
+    with av.open(str(path)) as source, av.open(str(cover), "w") as target:
+        audio = target.add_stream_from_template(source.streams.audio[0])
+        picture = target.add_stream("mjpeg", rate=1)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuvj420p"
+        picture.disposition = Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9, dtype=np.uint8), format="rgb24")
+        target.mux(picture.encode(frame))
+        target.mux(picture.encode(None))
+        for packet in source.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = audio
+                target.mux(packet)
+    with av.open(str(cover)) as container:
+        print(container.streams.video[0].disposition)
+    with pytest.raises(UserError, match="no picture stream"):
+        probe(cover)
 
 
 def test_damaged_sound(tmp_path: Path) -> None:

@@ -27,6 +27,17 @@ def count(number: Callable[[Scene], int]) -> Callable[[Scene], Found]:
     return find
 
 
+def count_told(number: Callable[[Scene], int]) -> Callable[[Scene], Found]:
+    """Counts players by their sound; not where two sound alike, which the sound does not tell apart."""
+
+    def find(scene: Scene) -> Found:
+        single = facts.single(scene)
+        if all(player in single for player in facts.heard(scene)):
+            yield (), NUMBERS[number(scene)]
+
+    return find
+
+
 def count_each(players: Callable[[Scene], list[Player]]) -> Callable[[Scene], Found]:
     """Counts the players of each instrument; of none, instruments that the scene has after all come first."""
 
@@ -99,12 +110,13 @@ def compare_names(comparison: Comparison) -> Callable[[Scene], Found]:
 
 
 def compare_sides(comparison: Comparison) -> Callable[[Scene], Found]:
-    """Compares two players that are heard, by side; not two that sound alike."""
+    """Compares two players that are heard, by side; not where another one looks alike."""
 
     def find(scene: Scene) -> Found:
+        single = facts.single(scene)
         for (side_a, a), (side_b, b) in permutations(facts.by_side(scene).items(), 2):
-            alike = a.instrument == b.instrument
-            if a.heard and b.heard and not alike and (answer := comparison(a, b)):
+            told = a in single and b in single
+            if a.heard and b.heard and told and (answer := comparison(a, b)):
                 yield (side_a, side_b), answer
 
     return find

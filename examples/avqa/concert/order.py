@@ -96,7 +96,9 @@ def _named(scene: Scene) -> list[Player]:
 
 
 def _placed(scene: Scene) -> list[Player]:
-    return [player for player in _named(scene) if facts.side(scene, player)]
+    """Those with a side of their own. Of two alike in the picture the sound does not tell which one plays."""
+    single = facts.single(scene)
+    return [player for player in _named(scene) if player in single and facts.side(scene, player)]
 
 
 def _instrument(scene: Scene, values: Values, player: Player) -> str:
@@ -155,30 +157,6 @@ BESIDE = OrderKind(
     contenders=_with_neighbour,
     chosen=lambda scene, values: _rank(scene, values[1]),
     reply=_neighbour_name,
-)
-
-
-def _alike(scene: Scene, values: Values) -> list[Player]:
-    """The players of one instrument; none where one of them plays always or has no side of its own."""
-    alike = [player for player in facts.heard(scene) if player.instrument == values[0]]
-    sides = {facts.side(scene, player) for player in alike}
-    clear = len(sides) == len(alike) and None not in sides
-    return alike if clear and all(player in entering(scene) for player in alike) else []
-
-
-def _extreme_alike(scene: Scene, values: Values) -> Player | None:
-    alike = sorted(_alike(scene, values), key=lambda player: player.onset)
-    if not in_clear_order(alike):
-        return None
-    return alike[0 if values[1] == "first" else -1]
-
-
-ALIKE = OrderKind(
-    values=lambda scene: product(sorted(facts.kinds(scene.players)), ("first", "last")),
-    contenders=_alike,
-    chosen=_extreme_alike,
-    reply=_side,
-    may_tie=True,
 )
 
 

@@ -107,14 +107,10 @@ HEARING_AND_SEEING = (
         AV_EXIST, "Are all instruments that can be heard in the picture?", "all sources seen", answers.all_sources_seen
     ),
     Template(AV_EXIST, "Does the <Object> in the picture ever sound?", "ever sounds", answers.ever_sounds),
-    Template(AV_COUNT, "How many instruments in the picture can be heard?", "count sounding", answers.count(_sounding)),
-    Template(AV_COUNT, "How many instruments in the picture stay silent?", "count silent", answers.count(_silent)),
     Template(
-        AV_COUNT,
-        "How many <Object> in the picture can be heard?",
-        "count sounding of a kind",
-        answers.count_each(answers.sounding),
+        AV_COUNT, "How many instruments in the picture can be heard?", "count sounding", answers.count_told(_sounding)
     ),
+    Template(AV_COUNT, "How many instruments in the picture stay silent?", "count silent", answers.count_told(_silent)),
     Template(
         AV_COUNT,
         "How many kinds of instrument in the picture can be heard?",
@@ -160,7 +156,6 @@ ORDER = (
     _ordered(AV_TEMP, "Which instrument is the <FL> to come in?", "{0} instrument", order.COMES_IN, 4.0),
     _ordered(AV_TEMP, "Which instrument is the second to come in?", "second instrument", order.SECOND, 0.5),
     _ordered(AV_TEMP, "Where is the instrument that starts <FL>?", "where {0}", order.WHERE_STARTS),
-    _ordered(AV_TEMP, "Which <Object> is the <FL> to start?", "{1} of a kind", order.ALIKE, 0.5),
     _ordered(AV_TEMP, "Which starts first, the <Object> or the <Object>?", "first of two", order.OF_TWO),
     _ordered(AV_TEMP, "Which instrument comes in directly <BA> the <Object>?", "{0}", order.BEFORE_AFTER),
 )

@@ -1,0 +1,93 @@
+"""The `answer` command: one video, one question, the best answers, and a picture of where the model looked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from .annotations import question_text
+from .data import NO_ANSWER, Batch
+from .encoders import Encoders, load_encoders
+from .errors import UserError
+from .extract import ClipFeatures, encode_clip
+from .fit import load_model
+from .media import read_audio, read_frames
+from .module import AVQAModule
+from .picture import Looked, draw_answer
+
+DEFAULT_RUN = Path("runs/demo")
+
+
+def answer(
+    video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, picture: Path | None = None
+) -> None:
+    """Answer a question about a video file.
+
+    Prints the most probable answers and saves a picture: the clip's frames and waveform over the experts'
+    Gaussians, for sound and for sight.
+
+    Args:
+        video: any video file with a picture; without sound it is taken as silent.
+        question: in words, such as "Which instrument starts first?".
+        run: folder that `fit` wrote.
+        top: how many answers to print.
+        picture: where the picture goes; by default RUN/answers/VIDEO-QUESTION.png.
+    """
+    if top < 1:
+        raise UserError(f"top must be at least 1, got {top}")
+    text = question_text(question)
+    if not text:
+        raise UserError('question: nothing is asked; give a question in words, such as "How many instruments sound?"')
+    if picture is not None and picture.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"picture: {picture} must end in .png, .pdf or .svg")
+    module = load_model(run)
+    encoders = load_encoders(module.encoder)
+    clip = encode_clip(video, encoders)
+    probabilities, looked = ask(module, encoders, clip, text)
+    ranked = probabilities.argsort(descending=True)[:top].tolist()
+    answers = [(module.answers[place], float(probabilities[place])) for place in ranked]
+    out = picture or run / "answers" / f"{video.stem}-{_slug(text)}.png"
+    frames, sound = read_frames(video), read_audio(video, seconds=len(clip.video))
+    waveform = np.zeros(16000 * len(clip.video), np.float32) if sound is None else sound.reshape(-1)
+    draw_answer(out, frames, waveform, question, answers, looked)
+    Console().print(_table(answers, clip.silent))
+    print(f"Picture: {out}")
+
+
+@torch.inference_mode()
+def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -> tuple[torch.Tensor, list[Looked]]:
+    """Probabilities [A] of the answers, and where each mixture looked."""
+    encoded = encoders.encode_text([text])
+    output = module(
+        Batch(
+            audio=clip.audio.unsqueeze(0),
+            video=clip.video.unsqueeze(0),
+            patches=clip.patches.unsqueeze(0),
+            padding_mask=None,
+            question=encoded.question.unsqueeze(0),
+            words=encoded.words.unsqueeze(0),
+            words_padding_mask=encoded.padding_mask.unsqueeze(0),
+            answers=torch.full((1, 1), NO_ANSWER),
+            numbers=torch.zeros(1, 1, dtype=torch.int64),
+        )
+    )
+    routings = {"sound": output.audio_routing, "sight": output.visual_routing}
+    looked = [Looked(name, routing) for name, routing in routings.items()]
+    return output.logits[0, 0].softmax(-1), looked
+
+
+def _table(answers: list[tuple[str, float]], silent: bool) -> Table:
+    title = "the video has no sound" if silent else None
+    table = Table("answer", "probability", "", title=title)
+    for name, probability in answers:
+        table.add_row(name, f"{probability:.3f}", "█" * round(30 * probability))
+    return table
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48]

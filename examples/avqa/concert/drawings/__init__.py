@@ -1,0 +1,1 @@
+"""The twelve instruments as parametric vector drawings, one family a file."""

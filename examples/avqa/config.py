@@ -1,0 +1,113 @@
+"""Everything a run can be told, with the published training as the default. YAML configs hold these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .model import Pooling
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a model is trained and tested on.
+
+    Args:
+        answers: the data set's answer index, a JSON file {"ans2ix": {...}}.
+        train: annotations to train on, in MUSIC-AVQA's JSON format.
+        val: annotations that choose the best epoch.
+        test: annotations that are reported.
+        features: folder that `extract` wrote; null feeds constant features, so that the question alone is left.
+        encoder: preset that encodes the questions, and that the features were made with.
+        questions_cache: file that keeps the encoded questions; by default inside `features`.
+        clips_per_batch: clips in one training batch.
+        questions_per_clip: questions about each of them; 1 is the published random order of single questions,
+            more computes what does not depend on the question once.
+        eval_clips_per_batch: clips in one batch of validation and test, each with all its questions.
+    """
+
+    answers: Path
+    train: Path
+    val: Path
+    test: Path | None = None
+    features: Path | None = None
+    encoder: str = "small"
+    questions_cache: Path | None = None
+    clips_per_batch: int = 32
+    questions_per_clip: int = 1
+    eval_clips_per_batch: int = 16
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """QA-TIGER's sizes; the published ones by default.
+
+    Args:
+        dim: channels inside the model.
+        num_experts: experts of each mixture.
+        top_k: experts in use for one question.
+        heads: attention heads.
+        dropout: rate everywhere.
+        pooling: "gaussian", or "uniform" for the same model with every frame weighted alike.
+        released_expert_order: the published code's batch-dependent indexing of the experts.
+        whiten: principal components to keep of each kind of features ("audio", "video", "patches", "question",
+            "words"), whitened by the training set; a kind that is left out goes in as it is.
+    """
+
+    dim: int = 512
+    num_experts: int = 7
+    top_k: int = 7
+    heads: int = 8
+    dropout: float = 0.1
+    pooling: Pooling = "gaussian"
+    released_expert_order: bool = False
+    whiten: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam as published, or with warm-up and a cosine.
+
+    Args:
+        lr: learning rate.
+        betas: Adam's decay rates.
+        weight_decay: decoupled (AdamW).
+        schedule: "step" multiplies the rate by `gamma` every `step_epochs`; "cosine" lowers it to 0.
+        step_epochs: epochs between two steps.
+        gamma: factor of a step.
+        warmup_steps: optimizer steps over which the rate rises linearly from 0.
+        label_smoothing: of the cross-entropy.
+    """
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.95, 0.999)
+    weight_decay: float = 0.0
+    schedule: Literal["step", "cosine"] = "step"
+    step_epochs: int = 8
+    gamma: float = 0.1
+    warmup_steps: int = 0
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """What Lightning is told.
+
+    Args:
+        max_epochs: passes over the training questions.
+        accelerator: "auto", "cpu", "gpu" or any other of Lightning's.
+        devices: how many, or "auto".
+        precision: "32-true", "bf16-mixed", "16-mixed" ...
+        gradient_clip_val: largest gradient norm; null clips nothing.
+        accumulate_grad_batches: batches for one optimizer step.
+        options: any other argument of `lightning.Trainer`, by name.
+    """
+
+    max_epochs: int = 15
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    precision: str = "32-true"
+    gradient_clip_val: float | None = None
+    accumulate_grad_batches: int = 1
+    options: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,159 @@
+"""Clips and their questions as batches: a clip is read once for all the questions a batch asks about it.
+
+B clips, Q questions of one clip, T frames, N patches of one frame, L words, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset, Sampler
+
+from .annotations import Question, Vocabulary
+from .features import FeatureFolder, VideoFeatures
+from .question_store import QuestionStore
+
+NO_ANSWER = -100
+"""Stands where a clip of the batch has fewer questions than another; the loss leaves it out."""
+
+
+class Batch(NamedTuple):
+    """A padded batch."""
+
+    audio: Tensor
+    """[B, T, D]."""
+    video: Tensor
+    """[B, T, D]."""
+    patches: Tensor
+    """[B, T, N, D]."""
+    padding_mask: Tensor | None
+    """[B, T] bool, True = no frame; None where all clips are of one length."""
+    question: Tensor
+    """[B, Q, D]."""
+    words: Tensor
+    """[B, Q, L, D]."""
+    words_padding_mask: Tensor
+    """[B, Q, L] bool, True = no word."""
+    answers: Tensor
+    """[B, Q], index of the right answer, or NO_ANSWER."""
+    numbers: Tensor
+    """[B, Q], the question's place in its list, or -1."""
+
+
+class Item(NamedTuple):
+    """One clip and some of its questions."""
+
+    features: VideoFeatures
+    numbers: list[int]
+
+
+class AVQADataset(Dataset[Item]):
+    """Clips with questions; an item is asked for by the places of questions about one clip.
+
+    Args:
+        questions: what is asked.
+        features: where the clips' features are; None for constant features, so that the question alone is left.
+    """
+
+    def __init__(self, questions: Sequence[Question], features: FeatureFolder | None) -> None:
+        self.questions, self.features = questions, features
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def __getitem__(self, numbers: Sequence[int]) -> Item:
+        video_ids = {self.questions[number].video_id for number in numbers}
+        assert len(video_ids) == 1, "an item's questions are about one clip"
+        if self.features is None:
+            return Item(constant_features(), list(numbers))
+        return Item(self.features.load(video_ids.pop()), list(numbers))
+
+
+def constant_features() -> VideoFeatures:
+    """One frame of ones in every modality: says nothing."""
+    return VideoFeatures(audio=torch.ones(1, 1), video=torch.ones(1, 1), patches=torch.ones(1, 1, 1), frames=1)
+
+
+class ClipSampler(Sampler[list[int]]):
+    """Items of at most `questions_per_clip` questions about one clip.
+
+    Shuffled anew in each epoch, by `seed` and the epoch alone: a run that resumes sees what it would have seen.
+    With one question an item this is the plain random order of all questions.
+
+    Args:
+        questions: what is asked.
+        questions_per_clip: the most questions of an item; None for all of a clip's.
+        shuffle: whether to shuffle; otherwise items are in the order of their first question.
+        seed: of the order.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], questions_per_clip: int | None, shuffle: bool, seed: int = 0
+    ) -> None:
+        self._clips: dict[str, list[int]] = {}
+        for number, question in enumerate(questions):
+            self._clips.setdefault(question.video_id, []).append(number)
+        self._most, self._shuffle, self._seed, self._epoch = questions_per_clip, shuffle, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch begins."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(self._parts(len(numbers)) for numbers in self._clips.values())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        items = []
+        for numbers in self._clips.values():
+            order = torch.randperm(len(numbers), generator=generator).tolist() if self._shuffle else range(len(numbers))
+            shuffled = [numbers[place] for place in order]
+            parts = self._parts(len(numbers))
+            items += [shuffled[part::parts] for part in range(parts)]
+        if self._shuffle:
+            items = [items[place] for place in torch.randperm(len(items), generator=generator).tolist()]
+        return iter(items)
+
+    def _parts(self, count: int) -> int:
+        return 1 if self._most is None else -(-count // self._most)
+
+
+class Collate:
+    """Makes a `Batch` of items.
+
+    Args:
+        questions: the list that item numbers refer to.
+        vocabulary: turns answers into indices.
+        store: the encoded questions, all of `questions` among them.
+    """
+
+    def __init__(self, questions: Sequence[Question], vocabulary: Vocabulary, store: QuestionStore) -> None:
+        self._answers = torch.tensor([vocabulary.index(question.answer) for question in questions])
+        self._rows = store.rows(question.text for question in questions)
+        self._store = store
+
+    def __call__(self, items: Sequence[Item]) -> Batch:
+        lengths = torch.tensor([len(item.features.audio) for item in items])
+        numbers = pad_sequence([torch.tensor(item.numbers) for item in items], batch_first=True, padding_value=-1)
+        asked = numbers >= 0
+        rows = self._rows[numbers.clamp(min=0)]
+        # Where a clip has no further question some other stands in: it is encoded, but no loss or table counts it.
+        words_padding = self._store.padding_mask[rows]
+        longest = max(int((~words_padding).sum(-1).max()), 1)
+        frames = torch.arange(int(lengths.max()))
+        return Batch(
+            *(
+                pad_sequence([getattr(item.features, kind) for item in items], batch_first=True)
+                for kind in ("audio", "video", "patches")
+            ),
+            padding_mask=frames >= lengths.unsqueeze(-1) if bool((lengths != lengths[0]).any()) else None,
+            question=self._store.question[rows],
+            words=self._store.words[rows][:, :, :longest],
+            words_padding_mask=words_padding[:, :, :longest],
+            answers=self._answers[numbers.clamp(min=0)].masked_fill(~asked, NO_ANSWER),
+            numbers=numbers,
+        )

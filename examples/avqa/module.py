@@ -1,0 +1,151 @@
+"""QA-TIGER under Lightning: loss, optimizer, schedule, accuracy. B clips, Q questions of one clip, A answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from .config import ModelConfig, OptimizerConfig
+from .data import NO_ANSWER, Batch
+from .model import AVQAOutput, QATiger
+from .whitening import FeatureWhitening
+
+KINDS = ("audio", "video", "patches", "question", "words")
+LATER_OF_EQUALS = 1e-6
+"""Added to the selection score per epoch, so that of two equal epochs the later is the best, as published."""
+
+
+class AVQAModule(LightningModule):
+    """Trains QA-TIGER with cross-entropy and measures its accuracy.
+
+    Args:
+        model: fields of `ModelConfig`.
+        optimizer: fields of `OptimizerConfig`.
+        feature_dims: channels of each of `KINDS` before whitening.
+        answers: the vocabulary, in index order; saved with the model.
+        encoder: preset of the features; saved with the model.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        feature_dims: Mapping[str, int],
+        answers: Sequence[str],
+        encoder: str,
+    ) -> None:
+        super().__init__()
+        # Plain values only, so that a checkpoint loads without unpickling anything.
+        self.save_hyperparameters()
+        config = ModelConfig(**model)
+        self.answers, self.encoder = list(answers), encoder
+        self.optimizer_config = OptimizerConfig(**{**optimizer, "betas": tuple(optimizer["betas"])})
+        self.whitening = FeatureWhitening(feature_dims, config.whiten)
+        dims = self.whitening.dims
+        if dims["question"] != dims["words"]:
+            raise ValueError(
+                f"whiten must leave question and words equally wide, got {dims['question']} and {dims['words']}"
+            )
+        self.model = QATiger(
+            audio_dim=dims["audio"],
+            video_dim=dims["video"],
+            patch_dim=dims["patches"],
+            question_dim=dims["question"],
+            dim=config.dim,
+            num_answers=len(self.answers),
+            num_experts=config.num_experts,
+            top_k=config.top_k,
+            heads=config.heads,
+            dropout=config.dropout,
+            pooling=config.pooling,
+            released_expert_order=config.released_expert_order,
+        )
+        self.accuracy = MulticlassAccuracy(len(self.answers), average="micro", ignore_index=NO_ANSWER)
+
+    @classmethod
+    def from_configs(
+        cls,
+        model: ModelConfig,
+        optimizer: OptimizerConfig,
+        feature_dims: Mapping[str, int],
+        answers: Sequence[str],
+        encoder: str,
+    ) -> AVQAModule:
+        """Builds the module from typed configs."""
+        plain = asdict(optimizer) | {"betas": list(optimizer.betas)}
+        return cls(asdict(model), plain, dict(feature_dims), list(answers), encoder)
+
+    def forward(self, batch: Batch) -> AVQAOutput:
+        """Logits [B, Q, A] and routings."""
+        single = self.model.audio_moe.released_expert_order
+        if single and batch.question.shape[1] != 1:
+            raise ValueError("released_expert_order needs one question a clip: questions_per_clip=1")
+        question, words = self.whitening("question", batch.question), self.whitening("words", batch.words)
+        words_padding = batch.words_padding_mask
+        if single:
+            question, words, words_padding = question.squeeze(1), words.squeeze(1), words_padding.squeeze(1)
+        output: AVQAOutput = self.model(
+            self.whitening("audio", batch.audio),
+            self.whitening("video", batch.video),
+            self.whitening("patches", batch.patches),
+            question,
+            words,
+            padding_mask=batch.padding_mask,
+            words_padding_mask=words_padding,
+        )
+        return output._replace(logits=output.logits.unsqueeze(1)) if single else output
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self(batch).logits
+        smoothing = self.optimizer_config.label_smoothing
+        loss = F.cross_entropy(
+            logits.flatten(0, 1), batch.answers.flatten(), ignore_index=NO_ANSWER, label_smoothing=smoothing
+        )
+        asked = int((batch.answers != NO_ANSWER).sum())
+        self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=asked)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        logits = self(batch).logits.flatten(0, 1)
+        answers = batch.answers.flatten()
+        asked = int((answers != NO_ANSWER).sum())
+        self.accuracy.update(logits, answers)
+        self.log("val/loss", F.cross_entropy(logits, answers, ignore_index=NO_ANSWER), batch_size=asked)
+
+    def on_validation_epoch_end(self) -> None:
+        accuracy = self.accuracy.compute()
+        self.accuracy.reset()
+        self.log("val/accuracy", accuracy, prog_bar=True)
+        self.log("val/selection", accuracy + LATER_OF_EQUALS * self.current_epoch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """The places [n] of the questions and their probabilities [n, A]."""
+        asked = batch.numbers >= 0
+        probabilities = self(batch).logits.softmax(-1)
+        return batch.numbers[asked], probabilities[asked]
+
+    def configure_optimizers(self) -> Any:
+        config = self.optimizer_config
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(steps // max(self.trainer.max_epochs or 1, 1), 1)
+
+        def factor(step: int) -> float:
+            rising = min((step + 1) / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
+            if config.schedule == "cosine":
+                done = min(step / max(steps, 1), 1.0)
+                return rising * 0.5 * (1 + math.cos(math.pi * done))
+            return rising * config.gamma ** (step // per_epoch // config.step_epochs)
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

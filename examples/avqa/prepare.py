@@ -1,0 +1,101 @@
+"""From a `DataConfig` to checked questions, features and loaders: every fault of the data is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .annotations import Question, Vocabulary, load_questions, load_vocabulary
+from .config import DataConfig
+from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
+from .encoders import Encoders, load_encoders
+from .errors import UserError
+from .features import FeatureFolder
+from .question_store import QuestionStore
+
+SAMPLED_CLIPS = 256
+"""Clips whose features the whitening is fitted to."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Checked data, ready to be loaded."""
+
+    vocabulary: Vocabulary
+    questions: Mapping[str, list[Question]]
+    """By split."""
+    features: FeatureFolder | None
+    encoders: Encoders
+    store: QuestionStore
+    feature_dims: Mapping[str, int]
+    """Channels of audio, video, patches, question and words."""
+
+    def loader(
+        self, split: str, clips_per_batch: int, questions_per_clip: int | None, shuffle: bool = False, seed: int = 0
+    ) -> DataLoader[Item]:
+        """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
+        questions = self.questions[split]
+        return DataLoader(
+            AVQADataset(questions, self.features),
+            batch_size=clips_per_batch,
+            sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
+            collate_fn=Collate(questions, self.vocabulary, self.store),
+        )
+
+    def samples(self, split: str, seed: int) -> dict[str, Tensor]:
+        """Features of some clips and all questions of a split, [N, D] each, to fit a whitening to."""
+        video_ids = sorted({question.video_id for question in self.questions[split]})
+        order = torch.randperm(len(video_ids), generator=torch.Generator().manual_seed(seed))[:SAMPLED_CLIPS]
+        clips = [self.features.load(video_ids[place]) for place in order.tolist()] if self.features else []
+        clips = clips or [constant_features()] * 2
+        rows = self.store.rows({question.text: None for question in self.questions[split]})
+        return {
+            "audio": torch.cat([clip.audio for clip in clips]),
+            "video": torch.cat([clip.video for clip in clips]),
+            "patches": torch.cat([clip.patches.flatten(0, 1) for clip in clips]),
+            "question": self.store.question[rows],
+            "words": self.store.words[rows][~self.store.padding_mask[rows]],
+        }
+
+
+def prepare(data: DataConfig, splits: Sequence[str] = ("train", "val", "test")) -> Prepared:
+    """Reads annotations, checks every feature file's header, encodes the questions.
+
+    Args:
+        data: where everything is.
+        splits: which of train, val and test to read; a split without a file is left out.
+
+    Raises:
+        UserError: a file is missing, broken or of another shape, or names something unknown.
+    """
+    _check_sizes(data)
+    vocabulary = load_vocabulary(data.answers)
+    paths: dict[str, Path | None] = {"train": data.train, "val": data.val, "test": data.test}
+    questions = {split: load_questions(path, vocabulary) for split in splits if (path := paths[split]) is not None}
+    encoders = load_encoders(data.encoder)
+    dims = encoders.dims
+    features = None
+    feature_dims = {"audio": 1, "video": 1, "patches": 1, "question": dims.question, "words": dims.words}
+    if data.features is not None:
+        if not data.features.is_dir():
+            raise UserError(f"features: no such folder: {data.features}; make it with: python -m examples.avqa extract")
+        features = FeatureFolder(data.features, encoders.folders)
+        features.check(sorted({question.video_id for part in questions.values() for question in part}), dims)
+        feature_dims |= {"audio": dims.audio, "video": dims.video, "patches": dims.patches[1]}
+    cache = data.questions_cache
+    if cache is None and data.features is not None:
+        cache = data.features / "questions.npz"
+    store = QuestionStore(encoders, cache)
+    store.add(question.text for part in questions.values() for question in part)
+    return Prepared(vocabulary, questions, features, encoders, store, feature_dims)
+
+
+def _check_sizes(data: DataConfig) -> None:
+    for name in ("clips_per_batch", "questions_per_clip", "eval_clips_per_batch"):
+        if getattr(data, name) < 1:
+            raise UserError(f"data.{name} must be at least 1, got {getattr(data, name)}")
