@@ -39,11 +39,16 @@ def shape(name: str, tensor: Tensor, wanted: Sequence[int | str]) -> None:
         raise ValueError(f"{name} must have shape [{expected}], got {list(tensor.shape)}")
 
 
-def channels(name: str, tensor: Tensor, dims: Sequence[str], dim: int) -> None:
-    """The tensor is floating point, of shape [*dims, dim]."""
-    shape(name, tensor, [*dims, dim])
+def channels(name: str, tensor: Tensor, dims: Sequence[int | str], weight: Tensor) -> None:
+    """The tensor is [*dims, D] and of the dtype of the layer's weight [..., D], which autocast makes needless."""
+    shape(name, tensor, [*dims, weight.shape[-1]])
     if not tensor.is_floating_point():
-        raise ValueError(f"{name} must be floating point, got {tensor.dtype}; call {name}.float()")
+        raise ValueError(f"{name} must be floating point, got {tensor.dtype}; call {name}.to({weight.dtype})")
+    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+        raise ValueError(
+            f"{name} must have the layer's dtype {weight.dtype}, got {tensor.dtype}; "
+            f"call {name}.to({weight.dtype}), or run under torch.autocast"
+        )
 
 
 def padding_mask(name: str, mask: Tensor | None, wanted: Sequence[int]) -> None:

@@ -117,7 +117,7 @@ class Attention(nn.Module):
         attention = F.dropout(attention, self.dropout, self.training)
         average = rearrange(attention.to(source.dtype) @ source, "... (h l) d -> ... h l d", h=self.heads)
         total = rearrange(attention.sum(-1), "... (h l) -> ... h l 1", h=self.heads).to(average.dtype)
-        attended = average @ value_weight.transpose(-1, -2) + total * value_bias.unsqueeze(-2)
+        attended: Tensor = average @ value_weight.transpose(-1, -2) + total * value_bias.unsqueeze(-2)
         return rearrange(attended, "... h l c -> ... l (h c)")
 
     def extra_repr(self) -> str:

@@ -12,6 +12,7 @@ from . import _checks, _init
 from .backend import check_backend
 from .functional import gaussian_expert_pool, gaussian_weights
 from .routing import Routing
+from .timeline import emptied, padding_from_lengths
 
 
 class GaussianExpert(nn.Module):
@@ -82,10 +83,10 @@ class GaussianExpert(nn.Module):
         """Pools each clip.
 
         Args:
-            frames: [B, T, D].
+            frames: [B, T, D]. What padded frames hold does not matter.
             routing: gates, indices, centers and stds with leading dimensions [B] or [B, Q]. Where its `weights`
-                are None they are computed from centers and stds and the arguments below, which are otherwise
-                already in them.
+                are None they are computed from centers, stds, `times` and `duration`; padded frames count for
+                nothing either way.
             key_padding_mask: [B, T] bool, True = ignore.
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken.
@@ -102,20 +103,26 @@ class GaussianExpert(nn.Module):
                 "released_expert_order is defined without padding only; drop key_padding_mask and lengths, "
                 "or build the layer with released_expert_order=False"
             )
+        _checks.channels("frames", frames, ["B", "T"], self.weight1)
+        padding = padding_from_lengths(frames, key_padding_mask, lengths)
         weights = routing.weights
         if weights is None:
             weights = gaussian_weights(
                 routing.centers,
                 routing.stds,
                 frames,
-                key_padding_mask=key_padding_mask,
-                lengths=lengths,
+                key_padding_mask=padding,
                 times=times,
                 duration=duration,
                 backend=self.backend,
             )
+        elif padding is not None:
+            _checks.shape("routing.weights", weights, [frames.shape[0], *routing.gates.shape[1:], frames.shape[1]])
+            weights = weights.masked_fill(
+                padding.view(padding.shape[0], *[1] * (weights.dim() - 2), padding.shape[1]), 0.0
+            )
         return gaussian_expert_pool(
-            frames,
+            emptied(frames, padding),
             routing.gates,
             routing.indices,
             weights,

@@ -118,8 +118,8 @@ def gaussian_expert_pool(
     """
     resolve_backend(backend)
     _checks.shape("weight1", weight1, ["E", "H", "D"])
-    E, H, D = weight1.shape
-    _checks.channels("frames", frames, ["B", "T"], D)
+    E, H, _ = weight1.shape
+    _checks.channels("frames", frames, ["B", "T"], weight1)
     _checks.shape("bias1", bias1, [E, H])
     _checks.shape("weight2", weight2, [E, "D", H])
     _checks.shape("bias2", bias2, [E, weight2.shape[1]])

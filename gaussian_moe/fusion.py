@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from .attention import Attention
+from .timeline import emptied
 
 
 class QuestionFusion(nn.Module):
@@ -98,16 +99,16 @@ class QuestionFusion(nn.Module):
         Raises:
             ValueError: a wrong shape or dtype.
         """
-        _checks.channels("audio", audio, ["B", "T"], self.dim)
-        _checks.channels("video", video, [str(audio.shape[0]), "T"], self.dim)
-        _checks.shape("video", video, [audio.shape[0], "T", self.dim])
-        _checks.channels("words", words, ["B", "Q", "L"] if words.dim() == 4 else ["B", "L"], self.dim)
-        _checks.shape("words", words, [audio.shape[0], *("Q" if words.dim() == 4 else ""), "L", self.dim])
+        weight = self.self_attention.in_proj_weight
+        _checks.channels("audio", audio, ["B", "T"], weight)
+        clips = audio.shape[0]
+        _checks.channels("video", video, [clips, "T'"], weight)
+        _checks.channels("words", words, [clips, "Q", "L"] if words.dim() == 4 else [clips, "L"], weight)
         _checks.padding_mask("audio_padding_mask", audio_padding_mask, audio.shape[:2])
         _checks.padding_mask("video_padding_mask", video_padding_mask, video.shape[:2])
         _checks.padding_mask("words_padding_mask", words_padding_mask, words.shape[:-1])
-        audio, video = _emptied(audio, audio_padding_mask), _emptied(video, video_padding_mask)
-        words = _emptied(words, words_padding_mask)
+        audio, video = emptied(audio, audio_padding_mask), emptied(video, video_padding_mask)
+        words = emptied(words, words_padding_mask)
         fused_audio = self._direction(audio, video, words, audio_padding_mask, video_padding_mask, words_padding_mask)
         fused_video = self._direction(video, audio, words, video_padding_mask, audio_padding_mask, words_padding_mask)
         return fused_audio, fused_video
@@ -129,8 +130,3 @@ class QuestionFusion(nn.Module):
         hidden = self.dropout(torch.relu(self.linear1(h)))
         out: Tensor = self.norm2(h + self.dropout(self.linear2(hidden)))
         return out
-
-
-def _emptied(sequence: Tensor, padding: Tensor | None) -> Tensor:
-    """Padding set to 0: an attention weight of 0 does not silence a NaN or an infinity."""
-    return sequence if padding is None else sequence.masked_fill(padding.unsqueeze(-1), 0.0)

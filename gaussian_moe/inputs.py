@@ -5,11 +5,13 @@ B batch, T frames, D channels.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from . import _checks
-from .timeline import padding_from_lengths
+from .timeline import frame_times, padding_from_lengths
 
 
 def check_inputs(
@@ -30,9 +32,10 @@ def check_inputs(
         duration: [B] or a number, each clip's length in the unit of `times`.
 
     Raises:
-        ValueError: frames that hold NaN or infinity outside the padding, lengths outside 0 ... T, padding that
-            looks inverted (every clip that has any starts with it), times that are not sorted or not finite, a
-            duration that is not positive or that the times exceed (two different units).
+        ValueError: a shape or dtype that the layers refuse, frames that hold NaN or infinity outside the padding,
+            lengths outside 0 ... T, padding that looks inverted (every clip that has any starts with it), times
+            that are not sorted or not finite, a duration that is not positive or that the times exceed (two
+            different units).
 
     Example:
         >>> import torch
@@ -53,12 +56,15 @@ def check_inputs(
     if bool(broken.any()):
         clip, frame = broken.nonzero()[0].tolist()
         raise ValueError(f"frames hold NaN or infinity, first in clip {clip}, frame {frame}")
+    # Its own checks: duration without times, shapes and dtypes.
+    frame_times(frames, padding, times, duration)
     if times is None:
         return
-    times = times.expand(num_clips, -1) if times.dim() == 1 else times
-    _checks.shape("times", times, [num_clips, num_frames])
-    for clip in range(num_clips):
-        _check_times(clip, times[clip][valid[clip]], duration)
+    durations = None
+    if duration is not None:
+        durations = torch.as_tensor(duration, dtype=torch.float64).expand(num_clips).tolist()
+    for clip, times_of_clip in enumerate(times.expand(num_clips, num_frames)):
+        _check_times(clip, times_of_clip[valid[clip]], None if durations is None else durations[clip])
 
 
 def _check_polarity(mask: Tensor) -> None:
@@ -71,22 +77,16 @@ def _check_polarity(mask: Tensor) -> None:
         )
 
 
-def _check_times(clip: int, times: Tensor, duration: Tensor | float | None) -> None:
+def _check_times(clip: int, times: Tensor, duration: float | None) -> None:
     if not bool(times.isfinite().all()):
         raise ValueError(f"times hold NaN or infinity in clip {clip}")
     if bool((times.diff() < 0).any()):
         raise ValueError(f"times must be sorted within a clip; those of clip {clip} are not")
-    if duration is None or not len(times):
+    if duration is None:
         return
-    length = float(torch.as_tensor(duration).reshape(-1).expand(clip + 1)[clip]) if not _per_clip(duration) else 0.0
-    if isinstance(duration, Tensor) and _per_clip(duration):
-        length = float(duration[clip])
-    span = float(times[-1] - times[0])
-    if length <= 0:
-        raise ValueError(f"duration must be positive, got {length} for clip {clip}")
-    if span > length * (1 + 1e-6):
-        raise ValueError(f"times of clip {clip} span {span:g} but duration is {length:g}; give both in the same unit")
-
-
-def _per_clip(duration: Tensor | float) -> bool:
-    return isinstance(duration, Tensor) and duration.dim() == 1
+    if not 0 < duration < math.inf:
+        raise ValueError(f"duration must be positive and finite, got {duration:g} for clip {clip}")
+    span = float(times[-1] - times[0]) if len(times) else 0.0
+    # The slack is for times and a duration that were rounded to float32.
+    if span > duration * (1 + 1e-6):
+        raise ValueError(f"times of clip {clip} span {span:g} but duration is {duration:g}; give both in the same unit")

@@ -139,7 +139,8 @@ class TemporalMoE(nn.Module):
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken, in any unit; evenly spaced where not given.
             duration: [B] or a number, each clip's length in the unit of `times`.
-            routing: use this instead of routing by the question.
+            routing: use this instead of routing by the question; `times` and `duration` then matter only where
+                its weights are None.
             return_routing: also return the `Routing`, with its weights over time.
 
         Returns:
@@ -150,7 +151,7 @@ class TemporalMoE(nn.Module):
             ValueError: a wrong shape or dtype, streams that do not match the layer, or padding or a question axis
                 together with `released_expert_order`.
         """
-        _checks.channels("frames", frames, ["B", "T"], self.dim)
+        _checks.channels("frames", frames, ["B", "T"], self.experts.weight1)
         if self.released_expert_order and (question.dim() == 3 or key_padding_mask is not None or lengths is not None):
             raise ValueError(
                 "released_expert_order is defined for one question a clip and without padding; "
@@ -158,10 +159,6 @@ class TemporalMoE(nn.Module):
             )
         padding = padding_from_lengths(frames, key_padding_mask, lengths)
         sources = self._sources(frames, streams)
-        if padding is not None:
-            # A weight of 0 does not silence a NaN or an infinity, so padding is emptied first.
-            frames = frames.masked_fill(padding.unsqueeze(-1), 0.0)
-            sources = [source.masked_fill(padding.unsqueeze(-1), 0.0) for source in sources]
         if routing is None:
             routing = self.router(
                 question,
@@ -169,30 +166,29 @@ class TemporalMoE(nn.Module):
                 key_padding_mask=padding,
                 times=times,
                 duration=duration,
-                return_weights=True,
             )
         pooled = [
             norm(self.experts(source, routing, key_padding_mask=padding, times=times, duration=duration))
-            for norm, source in zip(self.norms, sources or [frames], strict=True)
+            for norm, source in zip(self.norms, sources, strict=True)
         ]
         result = torch.stack(pooled, dim=-2) if self.num_streams else pooled[0]
         return (result, routing) if return_routing else result
 
     def _sources(self, frames: Tensor, streams: Tensor | Sequence[Tensor] | None) -> list[Tensor]:
-        """What the experts read for each stream: none where the layer has no streams."""
+        """What the experts read: the frames, or for each stream the frames and it."""
         if not self.num_streams:
             if streams is not None:
                 raise ValueError("streams were given to a layer without; build it with num_streams=S")
-            return []
+            return [frames]
         if streams is None:
             raise ValueError(f"streams are missing: this layer has num_streams={self.num_streams}")
         if isinstance(streams, Tensor):
             _checks.shape("streams", streams, [frames.shape[0], self.num_streams, *frames.shape[1:]])
-            return [frames + stream for stream in streams.unbind(1)]
+            streams = streams.unbind(1)
         if len(streams) != self.num_streams:
             raise ValueError(f"streams must hold {self.num_streams} tensors, got {len(streams)}")
         for number, stream in enumerate(streams):
-            _checks.shape(f"streams[{number}]", stream, list(frames.shape))
+            _checks.channels(f"streams[{number}]", stream, frames.shape[:-1], self.experts.weight1)
         return [frames + stream for stream in streams]
 
     def extra_repr(self) -> str:

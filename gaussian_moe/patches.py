@@ -90,10 +90,11 @@ class PatchFusion(nn.Module):
         Raises:
             ValueError: a wrong shape or dtype.
         """
-        _checks.channels("patches", patches, ["B", "T", "N"], self.dim)
+        weight = self.self_attention.in_proj_weight
+        _checks.channels("patches", patches, ["B", "T", "N"], weight)
         clips, frames = patches.shape[:2]
-        _checks.shape("audio", audio, [clips, *("Q" if audio.dim() == 4 else ""), frames, self.dim])
-        _checks.shape("video", video, list(audio.shape))
+        _checks.channels("audio", audio, [clips, "Q", frames] if audio.dim() == 4 else [clips, frames], weight)
+        _checks.channels("video", video, audio.shape[:-1], weight)
         patches = patches + self.self_attention(patches, patches)
         queries = torch.stack((audio, video), dim=-2)
         if audio.dim() == 4:

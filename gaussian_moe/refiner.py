@@ -79,8 +79,9 @@ class ProgressiveRefiner(nn.Module):
         Raises:
             ValueError: a wrong shape or dtype.
         """
-        _checks.channels("question", question, ["B", "Q"] if question.dim() == 3 else ["B"], self.dim)
-        _checks.shape("pooled", pooled, [*question.shape[:-1], "N", self.dim])
+        weight = self.attention.in_proj_weight
+        _checks.channels("question", question, ["B", "Q"] if question.dim() == 3 else ["B"], weight)
+        _checks.channels("pooled", pooled, [*question.shape[:-1], "N"], weight)
         if pooled.shape[-2] == 0:
             raise ValueError("pooled must hold at least one feature, got N=0")
         attended = self.attention(question.unsqueeze(-2), pooled).squeeze(-2)

@@ -13,7 +13,7 @@ from .attention import Attention
 from .backend import check_backend
 from .functional import gaussian_weights
 from .routing import Routing
-from .timeline import padding_from_lengths
+from .timeline import emptied, padding_from_lengths
 
 MIN_STD, MAX_STD = 0.01, 1 / 9
 """Range of an expert's std as a fraction of the clip: `max(sigmoid(b), 0.09) / 9`."""
@@ -104,7 +104,7 @@ class QuestionRouter(nn.Module):
 
         Args:
             question: [B, D], or [B, Q, D] for Q questions about each clip.
-            frames: [B, T, D].
+            frames: [B, T, D]. What padded frames hold does not matter.
             key_padding_mask: [B, T] bool, True = ignore.
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken, in any unit; evenly spaced where not given.
@@ -117,12 +117,11 @@ class QuestionRouter(nn.Module):
         Raises:
             ValueError: a wrong shape or dtype.
         """
-        _checks.channels("frames", frames, ["B", "T"], self.dim)
-        dims = ["Q"] if question.dim() == 3 else []
-        _checks.channels("question", question, [str(frames.shape[0]), *dims], self.dim)
-        if question.shape[0] != frames.shape[0]:
-            raise ValueError(f"question has {question.shape[0]} clips and frames have {frames.shape[0]}")
+        weight, clips = self.attention.in_proj_weight, frames.shape[0]
+        _checks.channels("frames", frames, ["B", "T"], weight)
+        _checks.channels("question", question, [clips, "Q"] if question.dim() == 3 else [clips], weight)
         padding = padding_from_lengths(frames, key_padding_mask, lengths)
+        frames = emptied(frames, padding)
         queries = question if question.dim() == 3 else question.unsqueeze(1)
         context = self.attention(queries, frames, padding)
         if question.dim() == 2:

@@ -33,6 +33,11 @@ def padding_from_lengths(
     return torch.arange(num_frames, device=frames.device) >= lengths.unsqueeze(-1)
 
 
+def emptied(sequence: Tensor, padding: Tensor | None) -> Tensor:
+    """Padding [..., T] of a sequence [..., T, D] set to 0: a weight of 0 does not silence a NaN or an infinity."""
+    return sequence if padding is None else sequence.masked_fill(padding.unsqueeze(-1), 0.0)
+
+
 def frame_times(
     frames: Tensor,  # [B, T, ...]
     padding: Tensor | None,  # [B, T] bool
@@ -45,7 +50,7 @@ def frame_times(
     frames get some finite place. What `times` hold for padded frames does not matter.
 
     Raises:
-        ValueError: `duration` without `times`, or a wrong shape.
+        ValueError: `duration` without `times`, or a wrong shape or dtype.
     """
     num_clips, num_frames = frames.shape[:2]
     dtype = torch.promote_types(frames.dtype, torch.float32)
@@ -56,8 +61,11 @@ def frame_times(
     if times.dim() == 1:
         times = times.expand(num_clips, -1)
     _checks.shape("times", times, [num_clips, num_frames])
-    # Differences are taken before narrowing: float64 timestamps of a long recording keep their resolution.
-    times = times.to(torch.promote_types(times.dtype, dtype))
+    if times.dtype == torch.bool or times.is_complex():
+        raise ValueError(f"times must be real numbers, got {times.dtype}")
+    # Differences are taken before narrowing: timestamps of a long recording keep their resolution.
+    exact = times.dtype if times.is_floating_point() else torch.float64
+    times = times.to(torch.promote_types(exact, dtype))
     if num_frames == 0:
         return times.to(dtype)
     if padding is None:

@@ -54,7 +54,7 @@ def _all_experts(
     coefficient = scaled.new_zeros(B, Q, E, T).scatter_add(2, expert, scaled)
     hidden = torch.relu(frames @ weight1.reshape(E * H, D).T + bias1.reshape(E * H)).view(B, T, E, H)
     state = torch.einsum("bqet,bteh->bqeh", coefficient.to(hidden.dtype), hidden)
-    pooled = state.reshape(B, Q, E * H) @ weight2.transpose(1, 2).reshape(E * H, -1)
+    pooled = state.reshape(B, Q, E * H) @ weight2.transpose(1, 2).reshape(E * H, weight2.shape[1])
     return pooled + coefficient.sum(-1).to(bias2.dtype) @ bias2
 
 
@@ -69,12 +69,12 @@ def _routed_experts(
 ) -> Tensor:
     B, T, _ = frames.shape
     _, Q, K, _ = scaled.shape
-    H = weight1.shape[1]
+    _, H, D = weight1.shape
     expert = indices.reshape(B, Q * K)
-    first = weight1[expert].reshape(B, Q * K * H, -1)
+    first = weight1[expert].reshape(B, Q * K * H, D)
     hidden = torch.relu(frames @ first.transpose(1, 2) + bias1[expert].reshape(B, 1, Q * K * H))
     scaled = scaled.reshape(B, Q * K, T)
     state = torch.einsum("bkt,btkh->bkh", scaled.to(hidden.dtype), hidden.view(B, T, Q * K, H))
     second = torch.einsum("bkh,bkdh->bkd", state, weight2[expert])
     pooled = second + scaled.sum(-1, keepdim=True).to(second.dtype) * bias2[expert]
-    return pooled.view(B, Q, K, -1).sum(2)
+    return pooled.view(B, Q, K, weight2.shape[1]).sum(2)

@@ -1,0 +1,16 @@
+"""What every test runs under: one thread, a fixed seed, and Hypothesis without a clock or a memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=25)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(713)
