@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from examples.avqa.encoders import Encoders, Modality, load_encoders
-from examples.avqa.errors import UserError
-from examples.avqa.features import FeatureFolder, IndexRecord
-from examples.avqa.media import probe, read_audio, read_frames
+from .encoders import Encoders, Modality, load_encoders
+from .errors import UserError
+from .features import FeatureFolder, IndexRecord
+from .media import probe, read_audio, read_frames
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
 _SHOWN = 5

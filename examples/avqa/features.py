@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from examples.avqa.encoders.base import MODALITIES, FeatureDims, Modality
-from examples.avqa.errors import UserError
-from examples.avqa.files import write_array, write_json
+from .encoders.base import MODALITIES, FeatureDims, Modality
+from .errors import UserError
+from .files import write_array, write_json
 
 INDEX_FOLDER = "index"
 # Pictures fill the disk, and lose nothing that matters in half precision; a log-mel deviation might.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.stream import Disposition
 
-from examples.avqa.errors import UserError
+from .errors import UserError
 
 F = TypeVar("F", av.VideoFrame, av.AudioFrame)
 
@@ -195,11 +195,9 @@ def _picture_stream(container: InputContainer, path: Path) -> av.VideoStream:
 
 
 def _duration(container: InputContainer, path: Path) -> Fraction:
-    if container.duration is not None:
-        duration = Fraction(container.duration, av.time_base)
-    else:
-        # Live recordings are written before their length is known.
-        duration = _packets_end(path)
+    said = container.duration
+    # Live recordings are written before their length is known.
+    duration = _packets_end(path) if said is None else Fraction(said, av.time_base)
     if duration <= 0:
         raise UserError(f"{path} has no length: its header says {float(duration):g} s; export the video again")
     return duration

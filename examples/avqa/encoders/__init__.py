@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from examples.avqa.encoders.base import (
+from ..errors import UserError
+from .base import (
     MODALITIES,
     EncodedText,
     EncodedVideo,
@@ -12,8 +13,7 @@ from examples.avqa.encoders.base import (
     FeatureDims,
     Modality,
 )
-from examples.avqa.encoders.small import SmallEncoders
-from examples.avqa.errors import UserError
+from .small import SmallEncoders
 
 __all__ = ["MODALITIES", "EncodedText", "EncodedVideo", "Encoders", "FeatureDims", "Modality", "load_encoders"]
 

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from examples.avqa.encoders.base import EncodedText, EncodedVideo, FeatureDims, Modality
+from .base import EncodedText, EncodedVideo, FeatureDims, Modality
+from .small_audio import log_mel_statistics
 
 if TYPE_CHECKING:
-    from examples.avqa.encoders.small_text import TextEncoder
-    from examples.avqa.encoders.small_vision import VisionEncoder
+    from .small_text import TextEncoder
+    from .small_vision import VisionEncoder
 
 
 class SmallEncoders:
@@ -36,8 +37,6 @@ class SmallEncoders:
 
     def encode_audio(self, waveform: npt.NDArray[np.float32]) -> Tensor:
         """Encodes seconds of sound [T, 16000] to [T, 256]."""
-        from examples.avqa.encoders.small_audio import log_mel_statistics
-
         return log_mel_statistics(torch.from_numpy(waveform))
 
     def encode_text(self, texts: Sequence[str]) -> EncodedText:
@@ -48,12 +47,12 @@ class SmallEncoders:
     # Each is imported and read when first used: extraction needs no text model, training no vision model.
     @cached_property
     def _vision(self) -> VisionEncoder:
-        from examples.avqa.encoders.small_vision import VisionEncoder
+        from .small_vision import VisionEncoder
 
         return VisionEncoder()
 
     @cached_property
     def _text(self) -> TextEncoder:
-        from examples.avqa.encoders.small_text import TextEncoder
+        from .small_text import TextEncoder
 
         return TextEncoder()

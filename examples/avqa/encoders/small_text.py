@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from examples.avqa.encoders.base import EncodedText
-from examples.avqa.errors import UserError
+from ..errors import UserError
+from .base import EncodedText
 
 TEXT_DIM = 384
 MAX_WORDS = 24
