@@ -79,10 +79,11 @@ def test_a_sine_peaks_in_its_band(encoders: Encoders, hertz: float) -> None:
     assert mean.max() - mean[(nearest + 64) % BANDS] > 8
 
 
-def test_no_band_is_empty(encoders: Encoders) -> None:
-    noise = (0.1 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
-    audio = _audio(encoders, noise)[0]
-    assert audio[:BANDS].min() > -2
+def test_white_noise_is_smooth_over_the_bands(encoders: Encoders) -> None:
+    noise = (0.1 * np.random.default_rng(0).standard_normal(160000)).astype(np.float32)
+    audio = _audio(encoders, noise).mean(dim=0)
+    # With too short a transform the low bands hold one bin or a part of it, and neighbours differ by up to 1.4.
+    assert audio[:BANDS].diff().abs().max() < 0.2
     assert audio[BANDS:].min() > 0.1
 
 

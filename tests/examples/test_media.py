@@ -14,7 +14,7 @@ from PIL import Image
 
 from examples.avqa.errors import UserError
 from examples.avqa.media import probe, read_audio, read_frames, whole_seconds
-from tests.examples.tiny_videos import GREY_OF_FIRST_SECOND, GREY_STEP, write_video
+from tests.examples.tiny_videos import GREY_OF_FIRST_SECOND, GREY_STEP, sine, write_video
 
 
 def _seconds_shown(frames: npt.NDArray[np.uint8]) -> list[int]:
@@ -121,6 +121,15 @@ def test_a_tone_is_found_in_its_second(tmp_path: Path, suffix: str, sample_rate:
     loud = np.flatnonzero(np.abs(wave.ravel()) > 0.1)
     assert abs(loud[0] - 32000) < 80
     assert abs(loud[-1] - 48000) < 80
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 22050, 48000])
+def test_resampling_keeps_every_sample_in_its_place(tmp_path: Path, sample_rate: int) -> None:
+    path = write_video(tmp_path / "a.mkv", seconds=2, sample_rate=sample_rate, sound_codec="pcm_s16le")
+    difference = np.abs(_read_audio(path, seconds=2).ravel() - sine(2))
+    # The resampler's filter sees silence beyond both ends.
+    assert difference[100:-100].max() < 1e-3
+    assert difference.max() < 0.3
 
 
 def test_sound_that_begins_late_stays_late(tmp_path: Path) -> None:

@@ -22,12 +22,13 @@ def write_video(
     tone: tuple[float, float] | None = (0.0, 1e9),
     sample_rate: int = 44100,
     layout: str = "stereo",
+    sound_codec: str = "aac",
     picture: bool = True,
     frame_times: list[Fraction] | None = None,
     rotation: int = 0,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Writes H.264 and AAC. A frame's grey value tells its second; a 440 Hz sine of 0.5 sounds during `tone`.
+    """Writes H.264 and sound. A frame's grey value tells its second; a 440 Hz sine of 0.5 sounds during `tone`.
 
     Args:
         path: file to write; its suffix chooses the container.
@@ -37,6 +38,7 @@ def write_video(
         tone: [start, stop) in seconds, or None for a file without sound.
         sample_rate: of the sound.
         layout: "mono" or "stereo".
+        sound_codec: "aac", or "pcm_s16le" for exact samples.
         picture: whether there is a picture stream.
         frame_times: when each frame begins, in seconds: a variable frame rate.
         rotation: degrees by which a player must turn the picture.
@@ -52,7 +54,8 @@ def write_video(
             if rotation:
                 video.set_display_rotation(rotation)
         if tone is not None:
-            audio = container.add_stream("aac", rate=sample_rate, layout=layout)
+            audio = container.add_stream(sound_codec, rate=sample_rate, layout=layout)
+            assert isinstance(audio, av.AudioStream)
         if picture:
             for time in times:
                 frame = av.VideoFrame.from_ndarray(_picture(int(time), size, bool(rotation)), format="rgb24")
