@@ -74,7 +74,9 @@ class Attention(nn.Module):
             source: [..., T, D], with leading dimensions that broadcast against those of `queries`.
             padding: [..., T] bool, True = ignore.
         """
-        if queries.shape[-2] * (self.heads - 1) < self.dim:
+        L, T = queries.shape[-2], source.shape[-2]
+        # Products for each head's queries over the source, against two projections of the source.
+        if L * self.dim + L * (self.heads - 1) * T < T * self.dim:
             attended = self._absorbed(queries, source, padding)
         else:
             attended = self._projected(queries, source, padding)
@@ -106,7 +108,7 @@ class Attention(nn.Module):
         query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D]) / math.sqrt(C)
         query = rearrange(query, "... l (h c) -> ... h l c", h=self.heads)
         # The key's bias adds the same to every position's score, which the softmax takes out again.
-        over_source = rearrange(query @ key_weight, "... h l d -> ... (h l) d")
+        over_source = rearrange(_each_head(query, key_weight), "... h l d -> ... (h l) d")
         scores = (over_source @ source.transpose(-1, -2)).to(torch.promote_types(source.dtype, torch.float32))
         if padding is not None:
             nothing = padding.all(-1, keepdim=True).unsqueeze(-2)
@@ -117,8 +119,14 @@ class Attention(nn.Module):
         attention = F.dropout(attention, self.dropout, self.training)
         average = rearrange(attention.to(source.dtype) @ source, "... (h l) d -> ... h l d", h=self.heads)
         total = rearrange(attention.sum(-1), "... (h l) -> ... h l 1", h=self.heads).to(average.dtype)
-        attended: Tensor = average @ value_weight.transpose(-1, -2) + total * value_bias.unsqueeze(-2)
+        attended = _each_head(average, value_weight.transpose(-1, -2)) + total * value_bias.unsqueeze(-2)
         return rearrange(attended, "... h l c -> ... l (h c)")
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, heads={self.heads}, dropout={self.dropout}"
+
+
+def _each_head(x: Tensor, weight: Tensor) -> Tensor:
+    """[..., H, L, A] times [H, A, B]: one large product a head, where `@` would copy the weight for every clip."""
+    product: Tensor = torch.einsum("...hla,hab->...hlb", x, weight)
+    return product

@@ -155,6 +155,19 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path} is not JSON: {error.msg} at {where}; it should hold {what}") from None
 
 
+def question_text(question: str) -> str:
+    """A question as it is encoded: without surrounding space and without its final mark.
+
+    >>> question_text("Which instrument comes in first? ")
+    'Which instrument comes in first'
+    """
+    return question.strip().removesuffix(_final_mark(question.strip())).rstrip()
+
+
+def _final_mark(text: str) -> str:
+    return next(filter(text.endswith, _FINAL_MARKS), "")
+
+
 def _question(place: str, record: dict[str, Any], question_id: str, vocabulary: Vocabulary) -> Question:
     modality, kind = _type(place, _required(place, record, "type"))
     template = _string(place, "question_content", _required(place, record, "question_content")).strip()
@@ -234,7 +247,7 @@ def _video_id(place: str, value: Any) -> str:
 
 
 def _fill(place: str, template: str, values: list[str]) -> str:
-    words = template.removesuffix(next(filter(template.endswith, _FINAL_MARKS), "")).rstrip().split(" ")
+    words = question_text(template).split(" ")
     if words == [""]:
         raise UserError(f"{place} has the question_content {template!r}; it wants a question")
     placeholders = sum("<" in word for word in words)

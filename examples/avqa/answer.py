@@ -23,9 +23,7 @@ from .picture import Looked, draw_answer
 DEFAULT_RUN = Path("runs/demo")
 
 
-def answer(
-    video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, picture: Path | None = None
-) -> None:
+def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, picture: Path | None = None) -> None:
     """Answer a question about a video file.
 
     Prints the most probable answers and saves a picture: the clip's frames and waveform over the experts'

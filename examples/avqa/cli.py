@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from .errors import UserError
 
-# Command -> module and function; a module is imported only when its command is parsed, so that --help is quick.
+
+class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Leaves the paragraphs of a command's description as they are."""
+
+
+class Command(NamedTuple):
+    """Where a command's function is. Its module is imported only when the command is given."""
+
+    module: str
+    function: str
+    summary: str
+    positional: bool = False
+    """Whether required arguments are given by place instead of by name."""
+
+
 COMMANDS = {
-    "concert": ("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
-    "extract": ("extract", "extract", "turn a folder of videos into features"),
-    "fit": ("fit", "fit", "train QA-TIGER"),
-    "test": ("evaluate", "evaluate", "test a trained model, with the table by question type"),
-    "answer": ("answer", "answer", "answer a question about a video file, with a picture of where the model looked"),
-    "compare": ("compare", "compare", "train and test several models over several seeds, and make the README's table"),
+    "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
+    "extract": Command("extract", "extract", "turn a folder of videos into features"),
+    "fit": Command("fit", "fit", "train QA-TIGER"),
+    "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type"),
+    "answer": Command("answer", "answer", "answer a question about a video, with a picture of where it looked", True),
+    "compare": Command("compare", "compare", "train and test models over several seeds: the README's table"),
 }
 
 
@@ -28,15 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else 2
-    command = arguments[0]
-    if command not in COMMANDS:
-        print(f"error: unknown command {command!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"error: unknown command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    module_name, function_name, summary = COMMANDS[command]
-    function = getattr(importlib.import_module(f".{module_name}", __package__), function_name)
-    parser = ArgumentParser(prog=f"python -m examples.avqa {command}", description=summary, exit_on_error=True)
+    command = COMMANDS[name]
+    function = getattr(importlib.import_module(f".{command.module}", __package__), command.function)
+    description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
+    parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
     parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    parser.add_function_arguments(function, as_group=False, as_positional=command.positional)
     options: Namespace = parser.parse_args(arguments[1:])
     values = dict(parser.instantiate_classes(options).items(nested=False))
     values.pop("config", None)
@@ -62,7 +80,7 @@ def _overview() -> str:
         "Audio-visual question answering with QA-TIGER.",
         "",
     ]
-    lines += [f"  {name:<10}{summary}" for name, (_, _, summary) in COMMANDS.items()]
+    lines += [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "python -m examples.avqa COMMAND --help tells the options of a command."]
     lines += ["An order that works: concert, extract, fit, test, answer."]
     return "\n".join(lines)

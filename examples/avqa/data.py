@@ -43,6 +43,10 @@ class Batch(NamedTuple):
     numbers: Tensor
     """[B, Q], the question's place in its list, or -1."""
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(*(part if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
+
 
 class Item(NamedTuple):
     """One clip and some of its questions."""
@@ -146,10 +150,9 @@ class Collate:
         longest = max(int((~words_padding).sum(-1).max()), 1)
         frames = torch.arange(int(lengths.max()))
         return Batch(
-            *(
-                pad_sequence([getattr(item.features, kind) for item in items], batch_first=True)
-                for kind in ("audio", "video", "patches")
-            ),
+            audio=pad_sequence([item.features.audio for item in items], batch_first=True),
+            video=pad_sequence([item.features.video for item in items], batch_first=True),
+            patches=pad_sequence([item.features.patches for item in items], batch_first=True),
             padding_mask=frames >= lengths.unsqueeze(-1) if bool((lengths != lengths[0]).any()) else None,
             question=self._store.question[rows],
             words=self._store.words[rows][:, :, :longest],

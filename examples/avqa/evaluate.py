@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 from tqdm import tqdm
 
 from .annotations import Question, Vocabulary
@@ -52,12 +51,8 @@ def evaluate(
         raise UserError(f"split must be train, val or test, got {split!r}")
     module = load_model(run, checkpoint)
     data = data_config(load_settings(run)["data"])
-    if annotations is not None:
-        data = replace(data, **{split: annotations})
-    if features is not None:
-        data = replace(data, features=features)
-    if answers is not None:
-        data = replace(data, answers=answers)
+    others: dict[str, Any] = {split: annotations, "features": features, "answers": answers}
+    data = replace(data, **{name: path for name, path in others.items() if path is not None})
     if getattr(data, split) is None:
         raise UserError(f"split: the run was made without {split} annotations; name them with --annotations FILE")
     prepared = prepare(data, sorted({"train", split}))
@@ -75,9 +70,10 @@ def evaluate(
 def data_config(settings: dict[str, Any]) -> DataConfig:
     """The `DataConfig` that a run's settings hold."""
     paths = ("answers", "train", "val", "test", "features", "questions_cache")
-    return DataConfig(
-        **{name: Path(value) if name in paths and value is not None else value for name, value in settings.items()}
-    )
+    fields: dict[str, Any] = {
+        name: Path(value) if name in paths and value is not None else value for name, value in settings.items()
+    }
+    return DataConfig(**fields)
 
 
 def check_vocabulary(module: AVQAModule, vocabulary: Vocabulary) -> None:
@@ -90,7 +86,9 @@ def check_vocabulary(module: AVQAModule, vocabulary: Vocabulary) -> None:
 
 
 @torch.inference_mode()
-def predict(module: AVQAModule, prepared: Prepared, split: str, clips_per_batch: int) -> list[Prediction]:
+def predict(
+    module: AVQAModule, prepared: Prepared, split: str, clips_per_batch: int, bar: bool = True
+) -> list[Prediction]:
     """One prediction a question, in the annotations' order; a clip is read once for all its questions."""
     questions = prepared.questions[split]
     single = module.model.audio_moe.released_expert_order
@@ -98,9 +96,8 @@ def predict(module: AVQAModule, prepared: Prepared, split: str, clips_per_batch:
     module = module.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     probabilities = torch.zeros(len(questions), len(module.answers))
     batch: Batch
-    for number, batch in enumerate(tqdm(loader, desc=f"test on {split}", unit="batch")):
-        moved = Batch(*(part.to(module.device) if isinstance(part, Tensor) else part for part in batch))
-        numbers, scores = module.predict_step(moved, number)
+    for number, batch in enumerate(tqdm(loader, desc=f"test on {split}", unit="batch", disable=not bar)):
+        numbers, scores = module.predict_step(batch.to(module.device), number)
         probabilities[numbers.cpu()] = scores.float().cpu()
     best, index = probabilities.max(dim=-1)
     return [

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LambdaCallback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
@@ -32,6 +32,7 @@ def fit(
     optimizer: OptimizerConfig = OptimizerConfig(),
     trainer: TrainerConfig = TrainerConfig(),
     seed: int = 713,
+    if_finished: Literal["error", "skip"] = "error",
 ) -> None:
     """Train QA-TIGER; the same command again resumes a run that was stopped.
 
@@ -45,11 +46,14 @@ def fit(
         optimizer: learning rate and schedule.
         trainer: epochs, device, precision.
         seed: of initialisation, dropout and order.
+        if_finished: what to do where `out` holds this very run, finished: stop with an error, or leave it.
     """
-    settings = _settings(data, model, optimizer, trainer, seed)
-    _check_run(out, settings)
+    check_run(out, run_settings(data, model, optimizer, trainer, seed), finished_is_fine=if_finished == "skip")
+    if is_finished(out):
+        print(f"{out} holds this run, finished; delete it to train anew")
+        return
     prepared = prepare(data, ("train", "val"))
-    train(prepared, data, out, model, optimizer, trainer, seed, settings)
+    train(prepared, data, out, model, optimizer, trainer, seed)
     print(f"Best model: {out / BEST}\nTest it with: python -m examples.avqa test --run {out}")
 
 
@@ -61,9 +65,9 @@ def train(
     optimizer: OptimizerConfig,
     trainer: TrainerConfig,
     seed: int,
-    settings: dict[str, Any] | None = None,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Trains on data that is already prepared; `fit` in the rest."""
+    """What `fit` does, on data that is prepared; with `on_epoch`, each epoch is told to it in place of a bar."""
     seed_everything(seed, workers=True, verbose=False)
     try:
         module = AVQAModule.from_configs(
@@ -72,7 +76,7 @@ def train(
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / SETTINGS, settings or _settings(data, model, optimizer, trainer, seed))
+    write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
     resume = out / LAST
     if not resume.exists():
         module.whitening.fit(prepared.samples("train", seed))
@@ -84,6 +88,9 @@ def train(
         save_last=True,
         enable_version_counter=False,
     )
+    callbacks: list[Callback] = [best, LearningRateMonitor("epoch")]
+    if on_epoch is not None:
+        callbacks.append(LambdaCallback(on_train_epoch_end=lambda lightning, _: on_epoch(lightning.current_epoch)))
     with _quiet_lightning():
         lightning = Trainer(
             max_epochs=trainer.max_epochs,
@@ -92,7 +99,8 @@ def train(
             precision=trainer.precision,  # type: ignore[arg-type]  # a str here, checked by Lightning itself
             gradient_clip_val=trainer.gradient_clip_val,
             accumulate_grad_batches=trainer.accumulate_grad_batches,
-            callbacks=[best, LearningRateMonitor("epoch")],
+            callbacks=callbacks,
+            enable_progress_bar=on_epoch is None,
             logger=CSVLogger(out, name=None, version=""),
             num_sanity_val_steps=0,
             log_every_n_steps=10**9,
@@ -148,9 +156,10 @@ def load_settings(run: Path) -> dict[str, Any]:
     return settings
 
 
-def _settings(
+def run_settings(
     data: DataConfig, model: ModelConfig, optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int
 ) -> dict[str, Any]:
+    """Everything a run was told, as plain values."""
     whole = {
         "data": asdict(data),
         "model": asdict(model),
@@ -162,24 +171,30 @@ def _settings(
     return plain
 
 
-def _check_run(out: Path, settings: dict[str, Any]) -> None:
-    """A run folder holds one run: others' results are neither resumed nor overwritten."""
+def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = False) -> None:
+    """A run folder holds one run: others' results are neither resumed nor overwritten.
+
+    Raises:
+        UserError: `out` holds a run with other settings, or a finished one.
+    """
     if not (out / LAST).exists():
         return
-    before = load_settings(out)
-    changed = sorted(
-        f"{part}.{name}" if isinstance(settings[part], dict) else part
-        for part in settings
-        for name in (settings[part] if isinstance(settings[part], dict) else [part])
-        if (settings[part][name] if isinstance(settings[part], dict) else settings[part])
-        != (before.get(part, {}).get(name) if isinstance(settings[part], dict) else before.get(part))
-    )
+    before, now = _flat(load_settings(out)), _flat(settings)
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         raise UserError(
             f"out: {out} holds a run with other settings ({', '.join(changed)}); choose another folder or delete it"
         )
-    if is_finished(out):
+    if is_finished(out) and not finished_is_fine:
         raise UserError(f"out: {out} holds a finished run; choose another folder, or delete it to train anew")
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """One level of nesting undone: {"model": {"dim": 8}} becomes {"model.dim": 8}."""
+    flat: dict[str, Any] = {}
+    for part, value in settings.items():
+        flat |= {f"{part}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {part: value}
+    return flat
 
 
 def _best_score(best: ModelCheckpoint) -> float | None:

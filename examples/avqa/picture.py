@@ -53,7 +53,9 @@ def draw_answer(
     seconds = len(frames)
     figure = Figure(figsize=(11, 3.6 + 1.9 * len(looked)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2 + len(looked), 2, width_ratios=(5, 1.25), height_ratios=(1.5, 0.9, *[1.9] * len(looked)))
+    grid = figure.add_gridspec(
+        2 + len(looked), 2, width_ratios=(5, 1.25), height_ratios=(1.5, 0.9, *[1.9] * len(looked))
+    )
     strip = figure.add_subplot(grid[0, 0])
     _draw_frames(strip, frames)
     sound = figure.add_subplot(grid[1, 0], sharex=strip)
@@ -121,7 +123,9 @@ def _draw_gates(axes: Axes, mixture: Looked) -> None:
 
 def _draw_answers(axes: Axes, answers: list[tuple[str, float]]) -> None:
     names = [name for name, _ in answers]
-    bars = axes.barh(names, [probability for _, probability in answers], color=["tab:green", *["0.7"] * (len(names) - 1)])
+    bars = axes.barh(
+        names, [probability for _, probability in answers], color=["tab:green", *["0.7"] * (len(names) - 1)]
+    )
     axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.25), xticks=[], title="answer")

@@ -177,9 +177,14 @@ def to_markdown(systems: Mapping[str, AccuracyTable]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+def tables_to_json(systems: Mapping[str, AccuracyTable]) -> dict[str, Any]:
+    """The tables as plain values, accuracies in [0, 1]: `{system: [row, ...], ...}`."""
+    return {system: [asdict(row) for row in table.rows] for system, table in systems.items()}
+
+
 def write_tables(path: Path, systems: Mapping[str, AccuracyTable]) -> None:
-    """Writes the tables as JSON, accuracies in [0, 1]: `{system: [row, ...], ...}`."""
-    write_json(path, {system: [asdict(row) for row in table.rows] for system, table in systems.items()})
+    """Writes the tables as JSON."""
+    write_json(path, tables_to_json(systems))
 
 
 def read_tables(path: Path) -> dict[str, AccuracyTable]:
@@ -188,7 +193,15 @@ def read_tables(path: Path) -> dict[str, AccuracyTable]:
     Raises:
         UserError: no such file, or not such a file.
     """
-    value = read_json(path, "tables of accuracies")
+    return tables_from_json(read_json(path, "tables of accuracies"), path)
+
+
+def tables_from_json(value: Any, path: Path) -> dict[str, AccuracyTable]:
+    """The inverse of `tables_to_json`; `path` is named where `value` holds no tables.
+
+    Raises:
+        UserError: `value` holds no tables.
+    """
     try:
         return {system: AccuracyTable(tuple(map(_row, rows))) for system, rows in value.items()}
     except (AttributeError, TypeError) as error:

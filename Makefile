@@ -1,0 +1,66 @@
+# What one can do here; `make` alone lists it. Everything runs in $(VENV), which is made on first use.
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+DEMO_DATA ?= data/demo
+DEMO_RUN ?= runs/demo
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo table readme test test-all check format bench gpu clean
+
+help: ## list what one can do
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## make the environment in .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt requirements-nodeps.txt
+	@echo "Setting up $(VENV): a few minutes, most of it PyTorch."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PIP) -c constraints.txt -e ".[avqa,dev]"
+	$(PIP) -c constraints.txt --no-deps -r requirements-nodeps.txt
+	@touch $@
+
+demo: setup ## concerts -> features -> training -> test -> an answer with its picture (15 minutes on 2 cores)
+	$(PY) -m examples.avqa concert --config examples/avqa/configs/demo_concerts.yaml --out $(DEMO_DATA)
+	$(PY) -m examples.avqa extract --videos $(DEMO_DATA)/videos --out $(DEMO_DATA)/features
+	$(PY) -m examples.avqa fit --config examples/avqa/configs/demo.yaml --out $(DEMO_RUN) --if_finished skip
+	$(PY) -m examples.avqa test --run $(DEMO_RUN)
+	$(PY) -m examples.avqa answer $(DEMO_DATA)/videos/test_00000.mp4 "Which instrument is the first to come in?" --run $(DEMO_RUN)
+
+table: setup ## the README's accuracy table: three seeds of two models (hours; resumes)
+	$(PY) -m examples.avqa concert --out data/concerts
+	$(PY) -m examples.avqa extract --videos data/concerts/videos --out data/concerts/features
+	$(PY) -m examples.avqa compare --config examples/avqa/configs/concerts.yaml --out runs/concerts \
+		--jobs $(WORKERS) --record examples/avqa/recorded/concerts.json
+	$(PY) -m examples.avqa.readme
+
+readme: setup ## write the recorded figures into the README again
+	$(PY) -m examples.avqa.readme
+
+test: setup ## the tests one runs before each commit (under 3 minutes)
+	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
+
+test-all: test ## those and the slow ones: what CI runs
+	$(PY) -m pytest -n $(WORKERS) -m "slow and not gpu"
+
+check: setup ## lint, format, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup ## put the files into the house format
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: setup ## time the layers against the published computation on this machine
+	$(PY) -m benchmarks run
+
+# Installs nothing and uses whichever python3 is there, as GPU machines come with their own PyTorch.
+gpu: ## tests and benchmarks on a GPU, with the python3 at hand; results also in $$OUT if it is set
+	python3 -m pytest -m gpu -p no:cacheprovider tests/gaussian_moe
+	python3 -m benchmarks run $(if $(OUT),--out $(OUT)/bench.json)
+
+clean: ## remove the environment and all caches; data/ and runs/ stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

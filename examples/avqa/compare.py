@@ -1,0 +1,212 @@
+"""The `compare` command: several models over several seeds, in one table, with the text-only score and the oracle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
+from pathlib import Path
+from queue import Empty, Queue
+
+import torch
+from rich.console import Console
+from tqdm import tqdm
+
+from .annotations import Question, read_json
+from .baselines import MostFrequentAnswer
+from .concert.oracle import fit_order_blind, order_blind_accuracy
+from .concert.scene import Scene
+from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
+from .errors import UserError
+from .evaluate import TEXT_ONLY, predict
+from .files import write_json, write_text
+from .fit import check_run, is_finished, load_model, run_settings, train
+from .model import Pooling
+from .prepare import Prepared, prepare
+from .provenance import provenance
+from .results import (
+    AccuracyTable,
+    accuracy_table,
+    read_predictions,
+    render,
+    summarise,
+    tables_to_json,
+    to_markdown,
+    write_predictions,
+)
+
+SYSTEMS: Mapping[str, Pooling] = {"QA-TIGER": "gaussian", "uniform pooling": "uniform"}
+ORACLE = "oracle without order"
+TIMING, STARTS = ("first instrument", "last instrument"), "which instrument starts first or last"
+PREDICTIONS = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One model with one seed."""
+
+    data: DataConfig
+    out: Path
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    seed: int
+    threads: int
+
+
+def compare(
+    data: DataConfig,
+    out: Path,
+    model: ModelConfig = ModelConfig(),
+    optimizer: OptimizerConfig = OptimizerConfig(),
+    trainer: TrainerConfig = TrainerConfig(),
+    seeds: tuple[int, ...] = (713, 714, 715),
+    jobs: int = 1,
+    record: Path | None = None,
+) -> None:
+    """Train and test QA-TIGER and its uniform-pooling twin over several seeds; the same command again resumes.
+
+    Writes one run folder a model and seed into `out`, and table.md and table.json beside them: mean and spread over
+    the seeds, the most frequent answer to the question's text and, for concerts, an oracle that knows the scene
+    but not the order.
+
+    Args:
+        data: what to train and test on; it needs test annotations.
+        out: folder of the runs and the table.
+        model: sizes of the model; its pooling is what is compared.
+        optimizer: learning rate and schedule.
+        trainer: epochs, device, precision.
+        seeds: one run of each model for each.
+        jobs: runs at a time, each in a process with its share of the cores.
+        record: also write the table with date, versions and settings to this JSON file.
+    """
+    if data.test is None:
+        raise UserError("data.test: annotations to test on are missing")
+    if jobs < 1 or not seeds:
+        raise UserError(f"jobs and the number of seeds must be at least 1, got {jobs} and {len(seeds)}")
+    prepared = prepare(data)
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    runs = {
+        name: [
+            _Run(
+                data,
+                out / f"{pooling}-{seed}",
+                replace(model, pooling=pooling),
+                optimizer,
+                trainer,
+                seed,
+                threads,
+            )
+            for seed in seeds
+        ]
+        for name, pooling in SYSTEMS.items()
+    }
+    # Seed by seed, so that a comparison that is stopped has whole pairs.
+    pending = [run for pair in zip(*runs.values(), strict=True) for run in pair if not _is_tested(run)]
+    for run in pending:
+        check_run(run.out, _settings(run), finished_is_fine=True)
+    _run_all(pending, jobs)
+    tables = {name: summarise([_run_table(run) for run in group]) for name, group in runs.items()}
+    tables[TEXT_ONLY] = _text_only_table(prepared)
+    if oracle := _oracle_table(data, prepared):
+        tables[ORACLE] = oracle
+    write_text(out / "table.md", to_markdown(tables))
+    settings = _settings(runs["QA-TIGER"][0]) | {"seed": list(seeds)}
+    for path in filter(None, (out / "table.json", record)):
+        write_json(path, {"provenance": provenance(), "settings": settings, "tables": tables_to_json(tables)})
+    Console().print(render(tables))
+    print(f"Results: {out / 'table.md'}, {out / 'table.json'}")
+
+
+def _settings(run: _Run) -> dict[str, object]:
+    return run_settings(run.data, run.model, run.optimizer, run.trainer, run.seed)
+
+
+def _is_tested(run: _Run) -> bool:
+    return is_finished(run.out) and (run.out / PREDICTIONS).exists()
+
+
+def _run_all(runs: list[_Run], jobs: int) -> None:
+    """Runs in processes of their own, with one bar over all epochs."""
+    if not runs:
+        return
+    context = get_context("spawn")
+    manager: SyncManager
+    with (
+        context.Manager() as manager,
+        ProcessPoolExecutor(jobs, mp_context=context) as pool,
+        tqdm(total=sum(run.trainer.max_epochs for run in runs), desc=f"{len(runs)} runs", unit="epoch") as bar,
+    ):
+        ended: Queue[int] = manager.Queue()
+        futures = [pool.submit(_train_and_test, run, ended) for run in runs]
+        try:
+            while not all(future.done() for future in futures):
+                try:
+                    bar.update(ended.get(timeout=1))
+                except Empty:
+                    continue
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _train_and_test(run: _Run, ended: Queue[int]) -> None:
+    torch.set_num_threads(run.threads)
+    prepared = prepare(run.data)
+    if not is_finished(run.out):
+        done = 0
+
+        def report(epoch: int) -> None:
+            nonlocal done
+            ended.put(epoch + 1 - done)
+            done = epoch + 1
+
+        train(
+            prepared,
+            run.data,
+            run.out,
+            run.model,
+            run.optimizer,
+            run.trainer,
+            run.seed,
+            on_epoch=report,
+        )
+    module = load_model(run.out)
+    write_predictions(
+        run.out / PREDICTIONS, predict(module, prepared, "test", run.data.eval_clips_per_batch, bar=False)
+    )
+
+
+def _run_table(run: _Run) -> AccuracyTable:
+    predictions = read_predictions(run.out / PREDICTIONS)
+    return _table([prediction.question for prediction in predictions], [prediction.score for prediction in predictions])
+
+
+def _text_only_table(prepared: Prepared) -> AccuracyTable:
+    questions = prepared.questions["test"]
+    predicted = MostFrequentAnswer.fit(prepared.questions["train"]).predict(questions)
+    return _table(questions, [float(answer == q.answer) for answer, q in zip(predicted, questions, strict=True)])
+
+
+def _table(questions: Sequence[Question], scores: Sequence[float]) -> AccuracyTable:
+    """Accuracy by type and modality, with one row for the clearest test of timing."""
+    grouped = [replace(question, topic=STARTS if question.topic in TIMING else "") for question in questions]
+    return accuracy_table(grouped, scores, topics=True)
+
+
+def _oracle_table(data: DataConfig, prepared: Prepared) -> AccuracyTable | None:
+    """The order-blind oracle's table, for data that has scenes beside its annotations."""
+    assert data.test is not None
+    path = data.train.parent / "scenes.json"
+    if not path.exists():
+        return None
+    scenes = [Scene.from_json(record) for record in read_json(path, "scenes")]
+    rules = fit_order_blind(scenes, json.loads(data.train.read_text(encoding="utf-8")))
+    scores = order_blind_accuracy(scenes, json.loads(data.test.read_text(encoding="utf-8")), rules)
+    return _table(prepared.questions["test"], scores)
