@@ -54,8 +54,9 @@ def write_video(
             if rotation:
                 video.set_display_rotation(rotation)
         if tone is not None:
-            audio = container.add_stream(sound_codec, rate=sample_rate, layout=layout)
-            assert isinstance(audio, av.AudioStream)
+            stream = container.add_stream(sound_codec, rate=sample_rate, layout=layout)
+            assert isinstance(stream, av.AudioStream)
+            audio = stream
         if picture:
             for time in times:
                 frame = av.VideoFrame.from_ndarray(_picture(int(time), size, bool(rotation)), format="rgb24")
