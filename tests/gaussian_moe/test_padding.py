@@ -114,10 +114,10 @@ def test_padding_counts_for_nothing_under_a_routing_that_did_not_know_it() -> No
 
 @garbage
 @pytest.mark.parametrize("asked", [(), (3,)], ids=["one question", "three questions"])
-@pytest.mark.parametrize("num_frames", [6, 40], ids=["absorbed attention", "projected attention"])
+@pytest.mark.parametrize("num_frames", [2, 6], ids=["absorbed words", "projected words"])
 def test_fusion_does_not_read_padding(value: float, asked: tuple[int, ...], num_frames: int) -> None:
     layer = stirred(QuestionFusion(16, heads=4)).double()
-    lengths = torch.tensor([num_frames, 2])
+    lengths = torch.tensor([num_frames, 1])
     audio, video = (torch.randn(2, num_frames, 16, dtype=torch.float64) for _ in range(2))
     words = torch.randn(2, *asked, 5, 16, dtype=torch.float64)
     words_mask = mask_of(torch.tensor([3, 5]).view(2, *(1 for _ in asked)).expand(2, *asked), 5)
@@ -130,7 +130,7 @@ def test_fusion_does_not_read_padding(value: float, asked: tuple[int, ...], num_
         video_padding_mask=mask,
         words_padding_mask=words_mask,
     )
-    for clip, (length, word_count) in enumerate(((num_frames, 3), (2, 5))):
+    for clip, (length, word_count) in enumerate(((num_frames, 3), (1, 5))):
         one = slice(clip, clip + 1)
         wanted = layer(audio[one, :length], video[one, :length], words[one, ..., :word_count, :])
         for fused, alone in zip(got, wanted, strict=True):

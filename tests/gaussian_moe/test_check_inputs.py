@@ -1,0 +1,76 @@
+"""Checks that read values: every complaint, and no complaint about what is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gaussian_moe import check_inputs
+
+NAN, INF = float("nan"), float("inf")
+FRAMES, TIMES = torch.randn(3, 5, 4), torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0]]).repeat(3, 1)
+LENGTHS = torch.tensor([5, 2, 0])
+PADDED = torch.arange(5) >= LENGTHS.unsqueeze(-1)
+
+
+def with_value(tensor: torch.Tensor, where: tuple[int, ...], value: float) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor[where] = value
+    return tensor
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"lengths": LENGTHS},
+        {"key_padding_mask": PADDED},
+        {"key_padding_mask": torch.tensor([[True, False, False, True, True]]).repeat(3, 1)},
+        {"key_padding_mask": PADDED[[0, 0, 1]].flip(1) | PADDED[[0, 1, 1]]},
+        {"frames": with_value(FRAMES, (1, 2), NAN), "lengths": LENGTHS},
+        {"frames": FRAMES[:0]},
+        {"frames": FRAMES[:, :0], "lengths": torch.zeros(3, dtype=torch.int64)},
+        {"times": TIMES},
+        {"times": TIMES[0], "duration": 4.0},
+        {"times": TIMES[0].long(), "duration": 5},
+        {"times": TIMES, "duration": torch.tensor([4.0, 5.0, 60.0])},
+        {"times": TIMES, "duration": torch.tensor(4)},
+        {"times": with_value(TIMES, (1, 3), NAN), "lengths": LENGTHS, "duration": 4.0},
+        {"times": with_value(TIMES, (1, 4), -7.0), "key_padding_mask": PADDED},
+        {"times": with_value(TIMES, (0, 2), 1.0)},
+        {"times": TIMES, "lengths": LENGTHS, "duration": torch.tensor([4.0, 1.0, 1.0])},
+    ],
+)
+def test_nothing_to_complain_about(arguments: dict[str, Any]) -> None:
+    check_inputs(arguments.pop("frames", FRAMES), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"frames": FRAMES[0]}, r"frames must have shape \[B, T, D\], got \[5, 4\]"),
+        ({"frames": with_value(FRAMES, (1, 2, 3), NAN)}, "frames hold NaN or infinity, first in clip 1, frame 2"),
+        ({"frames": with_value(FRAMES, (1, 1), INF), "lengths": LENGTHS}, "frames hold NaN.* clip 1, frame 1"),
+        ({"lengths": torch.tensor([5, 6, 0])}, r"lengths must be in 0 ... 5, got \[5, 6, 0\]"),
+        ({"lengths": torch.tensor([5, -1, 0])}, r"lengths must be in 0 ... 5, got \[5, -1, 0\]"),
+        ({"lengths": LENGTHS, "key_padding_mask": PADDED}, "key_padding_mask and lengths"),
+        ({"key_padding_mask": ~PADDED}, "key_padding_mask ignores the first frames .* pass ~mask"),
+        ({"key_padding_mask": PADDED.int()}, r"key_padding_mask must be bool .*~mask\.bool\(\)"),
+        ({"duration": 4.0}, "duration .* give times too"),
+        ({"times": TIMES[:, :4]}, r"times must have shape \[3, 5\], got \[3, 4\]"),
+        ({"times": with_value(TIMES, (2, 1), NAN)}, "times hold NaN or infinity in clip 2"),
+        ({"times": with_value(TIMES, (1, 3), 1.5)}, "times must be sorted .* clip 1 are not"),
+        ({"times": TIMES.flip(1)}, "times must be sorted .* clip 0 are not"),
+        ({"times": TIMES, "duration": 0.0}, "duration must be positive and finite, got 0 for clip 0"),
+        ({"times": TIMES, "duration": torch.tensor([4.0, -1.0, 4.0])}, "duration must be positive.* got -1 for clip 1"),
+        ({"times": TIMES, "duration": NAN}, "duration must be positive and finite, got nan"),
+        ({"times": TIMES, "duration": torch.ones(2)}, r"duration must have shape \[3\], got \[2\]"),
+        ({"times": 1000 * TIMES, "duration": 4.0}, "times of clip 0 span 4000 but duration is 4; .* same unit"),
+        ({"times": TIMES, "duration": torch.tensor([4.0, 4.0, 3.9])}, "times of clip 2 span 4 but duration is 3.9"),
+    ],
+)
+def test_complaints(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        check_inputs(arguments.pop("frames", FRAMES), **arguments)

@@ -1,0 +1,77 @@
+"""Graphs: one graph without a break, compiled once for every length, and exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from gaussian_moe import TemporalMoE
+from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, small_moe
+
+
+@pytest.fixture(autouse=True)
+def _fresh_graphs() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def inputs(num_frames: int, clips: int = 3) -> tuple[Tensor, Tensor]:
+    return torch.randn(clips, 16), torch.randn(clips, num_frames, 16)
+
+
+@pytest.mark.parametrize("top_k", [3, 7])
+def test_one_graph_forward_and_backward(top_k: int) -> None:
+    moe = small_moe(top_k=top_k, num_streams=2)
+    compiled = torch.compile(moe, fullgraph=True, backend="aot_eager")
+    question, frames = inputs(9)
+    leaves = {"question": question.requires_grad_(), "frames": frames.requires_grad_(), **dict(moe.named_parameters())}
+    timing = {"lengths": torch.tensor([9, 0, 4]), "times": torch.rand(9).sort().values, "duration": 2.0}
+    streams = torch.randn(3, 2, 9, 16)
+    got = compiled(question, frames, streams=streams, **timing)
+    wanted = moe(question, frames, streams=streams, **timing)
+    assert_close(got, wanted, 1e-6)
+    assert_same_gradients(gradients(got, leaves), gradients(wanted, leaves), 1e-5)
+
+
+@pytest.mark.parametrize("top_k", [3, 7])
+def test_one_compilation_serves_every_length(top_k: int) -> None:
+    moe = small_moe(top_k=top_k)
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(moe, fullgraph=True, backend=counter, dynamic=True)
+    with torch.no_grad():
+        for num_frames in (9, 2, 63, 60, 3):
+            question, frames = inputs(num_frames)
+            assert_close(compiled(question, frames), moe(question, frames), 1e-6)
+    assert counter.frame_count == 1
+
+
+class Padded(nn.Module):
+    """Exports take the optional arguments that they were traced with."""
+
+    def __init__(self, moe: TemporalMoE) -> None:
+        super().__init__()
+        self.moe = moe
+
+    def forward(self, question: Tensor, frames: Tensor, lengths: Tensor) -> Tensor:
+        pooled: Tensor = self.moe(question, frames, lengths=lengths)
+        return pooled
+
+
+@pytest.mark.parametrize("top_k", [3, 7])
+def test_export_with_any_batch_and_length(top_k: int) -> None:
+    moe = Padded(small_moe(top_k=top_k)).eval()
+    clips, length = torch.export.Dim("clips", min=2, max=64), torch.export.Dim("length", min=2, max=512)
+    shapes = {"question": {0: clips}, "frames": {0: clips, 1: length}, "lengths": {0: clips}}
+    program = torch.export.export(moe, (*inputs(9), torch.tensor([9, 5, 0])), dynamic_shapes=shapes)
+    operators = [node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    assert {operator.namespace for operator in operators} == {"aten"}
+    exported = program.module()
+    for num_frames, clips_now in ((9, 3), (2, 5), (63, 2)):
+        question, frames = inputs(num_frames, clips_now)
+        lengths = torch.randint(0, num_frames + 1, (clips_now,))
+        assert_close(exported(question, frames, lengths), moe(question, frames, lengths), 1e-6)

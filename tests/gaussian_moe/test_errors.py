@@ -1,0 +1,158 @@
+"""Every wrong argument is a ValueError that names the argument, what came and what is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gaussian_moe import GaussianExpert, PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE
+from gaussian_moe.functional import gaussian_expert_pool, gaussian_weights
+from tests.gaussian_moe.support import small_moe
+
+QUESTION, FRAMES, LENGTHS = torch.zeros(2, 16), torch.zeros(2, 5, 16), torch.tensor([5, 2])
+MASK = torch.zeros(2, 5, dtype=torch.bool)
+
+
+def refuses(call: Callable[..., object], *parts: str, **arguments: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as raised:
+        call(**arguments)
+    for part in parts:
+        assert part in str(raised.value)
+
+
+LAYERS = [QuestionRouter, TemporalMoE, QuestionFusion, PatchFusion, ProgressiveRefiner]
+SIZES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"dim": 16, "heads": 3}, ["heads", "dim=16", "heads=3"]),
+    ({"dim": 16, "heads": 0}, ["heads", "at least 1", "0"]),
+    ({"dim": 0, "heads": 4}, ["dim", "0"]),
+    ({"dim": 16, "heads": 4, "dropout": 1.0}, ["dropout", "1.0"]),
+    ({"dim": 16, "heads": 4, "dropout": -0.1}, ["dropout", "-0.1"]),
+    ({"dim": 16, "heads": 4, "hidden_dim": 0}, ["hidden_dim", "0"]),
+    ({"dim": 16, "heads": 4, "num_experts": 0}, ["num_experts", "0"]),
+    ({"dim": 16, "heads": 4, "top_k": 0}, ["top_k", "0"]),
+    ({"dim": 16, "heads": 4, "num_experts": 3, "top_k": 4}, ["top_k=4", "num_experts=3"]),
+    ({"dim": 16, "heads": 4, "num_streams": -1}, ["num_streams", "-1"]),
+    ({"dim": 16, "heads": 4, "backend": "cuda"}, ["backend", "auto, triton, torch", "'cuda'"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "parts"),
+    [(layer, *case) for layer in LAYERS for case in SIZES if case[0].keys() <= set(signature(layer).parameters)],
+)
+def test_construction(layer: Callable[..., object], arguments: dict[str, Any], parts: list[str]) -> None:
+    refuses(layer, *parts, **arguments)
+
+
+def test_construction_of_experts() -> None:
+    refuses(GaussianExpert, "num_experts", "0", dim=16, num_experts=0)
+    refuses(GaussianExpert, "hidden_dim", "-1", dim=16, hidden_dim=-1)
+    refuses(GaussianExpert, "backend", "'x'", dim=16, backend="x")
+    refuses(GaussianExpert, "released_expert_order", "torch", dim=16, released_expert_order=True, backend="triton")
+
+
+WRONG: list[tuple[dict[str, Any], list[str]]] = [
+    ({"frames": torch.zeros(2, 5, 8)}, ["frames", "[B, T, 16]", "[2, 5, 8]"]),
+    ({"frames": torch.zeros(2, 16)}, ["frames", "[B, T, 16]", "[2, 16]"]),
+    ({"frames": torch.zeros(2, 5, 16, dtype=torch.int64)}, ["frames", "floating point", "torch.int64"]),
+    ({"frames": FRAMES.double()}, ["frames", "torch.float32", "torch.float64", "autocast"]),
+    ({"question": torch.zeros(2, 8)}, ["question", "[2, 16]", "[2, 8]"]),
+    ({"question": torch.zeros(3, 16)}, ["question", "[2, 16]", "[3, 16]"]),
+    ({"question": torch.zeros(16)}, ["question", "[16]"]),
+    ({"question": torch.zeros(3, 4, 16)}, ["question", "[2, Q, 16]", "[3, 4, 16]"]),
+    ({"question": QUESTION.half()}, ["question", "torch.float32", "torch.float16"]),
+    ({"key_padding_mask": MASK[:, :4]}, ["key_padding_mask", "[2, 5]", "[2, 4]"]),
+    ({"key_padding_mask": MASK[0]}, ["key_padding_mask", "[2, 5]", "[5]"]),
+    ({"key_padding_mask": MASK.long()}, ["key_padding_mask", "~mask.bool()", "torch.int64", "True = ignore"]),
+    ({"key_padding_mask": MASK.float()}, ["key_padding_mask", "~mask.bool()", "torch.float32"]),
+    ({"key_padding_mask": MASK, "lengths": LENGTHS}, ["key_padding_mask and lengths", "one of them"]),
+    ({"lengths": LENGTHS.float()}, ["lengths", "integer", "torch.float32"]),
+    ({"lengths": LENGTHS.bool()}, ["lengths", "integer", "torch.bool"]),
+    ({"lengths": torch.tensor([5])}, ["lengths", "[2]", "[1]"]),
+    ({"times": torch.zeros(4)}, ["times", "[2, 5]", "[2, 4]"]),
+    ({"times": torch.zeros(3, 5)}, ["times", "[2, 5]", "[3, 5]"]),
+    ({"times": torch.tensor(1.0)}, ["times", "[2, 5]", "[]"]),
+    ({"times": MASK}, ["times", "real numbers", "torch.bool"]),
+    ({"duration": 3.0}, ["duration", "times"]),
+    ({"times": torch.zeros(5), "duration": torch.ones(3)}, ["duration", "[2]", "[3]"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), WRONG)
+@pytest.mark.parametrize("layer", [small_moe(), QuestionRouter(16, heads=4)], ids=["TemporalMoE", "QuestionRouter"])
+def test_clips(layer: Callable[..., object], arguments: dict[str, Any], parts: list[str]) -> None:
+    refuses(layer, *parts, **{"question": QUESTION, "frames": FRAMES, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("num_streams", "streams", "parts"),
+    [
+        (0, [FRAMES], ["streams", "num_streams=S"]),
+        (2, None, ["streams", "num_streams=2"]),
+        (2, [FRAMES], ["streams", "2", "1"]),
+        (2, [FRAMES, FRAMES[:, :4]], ["streams[1]", "[2, 5, 16]", "[2, 4, 16]"]),
+        (2, [FRAMES.double(), FRAMES], ["streams[0]", "torch.float32", "torch.float64"]),
+        (2, torch.zeros(2, 3, 5, 16), ["streams", "[2, 2, 5, 16]", "[2, 3, 5, 16]"]),
+        (2, torch.zeros(2, 5, 16), ["streams", "[2, 2, 5, 16]", "[2, 5, 16]"]),
+    ],
+)
+def test_streams(num_streams: int, streams: Any, parts: list[str]) -> None:
+    refuses(small_moe(num_streams=num_streams), *parts, question=QUESTION, frames=FRAMES, streams=streams)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"key_padding_mask": MASK}, {"lengths": LENGTHS}, {"question": torch.zeros(2, 3, 16)}]
+)
+def test_released_order_has_no_padding_and_no_question_axis(arguments: dict[str, Tensor]) -> None:
+    moe = small_moe(released=True)
+    parts = ["released_expert_order", "released_expert_order=False", "key_padding_mask", "lengths", "[B, Q, D]"]
+    refuses(moe, *parts, **{"question": QUESTION, "frames": FRAMES, **arguments})
+    routing = moe.router(arguments.get("question", QUESTION), FRAMES)
+    rest = {name: value for name, value in arguments.items() if name != "question"}
+    refuses(moe.experts, "released_expert_order", frames=FRAMES, routing=routing, **rest)
+
+
+def test_experts() -> None:
+    moe = small_moe()
+    routing = moe.router(QUESTION, FRAMES)
+    refuses(moe.experts, "frames", "[B, T, 16]", frames=FRAMES[0], routing=routing)
+    refuses(moe.experts, "frames", "torch.float64", frames=FRAMES.double(), routing=routing)
+    refuses(moe.experts, "weights", "[2, 3, 4]", "[2, 3, 5]", frames=FRAMES[:, :4], routing=routing)
+    refuses(moe.experts, "weights", "[2, 3, 4]", frames=FRAMES[:, :4], routing=routing, lengths=torch.tensor([4, 4]))
+    refuses(moe.experts, "gates", frames=FRAMES[:1], routing=routing)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("gates", torch.zeros(3), ["gates"]),
+        ("indices", torch.zeros(2, 2, dtype=torch.int64), ["indices", "[2, 3]", "[2, 2]"]),
+        ("indices", torch.zeros(2, 3, dtype=torch.int32), ["indices", "int64", "torch.int32", "indices.long()"]),
+        ("weights", torch.zeros(2, 3, 4), ["weights", "[2, 3, 5]"]),
+        ("weight1", torch.zeros(8, 16), ["weight1", "[E, H, D]"]),
+        ("bias1", torch.zeros(7, 9), ["bias1", "[7, 8]", "[7, 9]"]),
+        ("weight2", torch.zeros(7, 16, 9), ["weight2", "[7, D, 8]", "[7, 16, 9]"]),
+        ("bias2", torch.zeros(7, 15), ["bias2", "[7, 16]"]),
+    ],
+)
+def test_expert_pool(name: str, value: Tensor, parts: list[str]) -> None:
+    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
+    arguments = {"frames": FRAMES, "gates": torch.zeros(2, 3), "weights": torch.zeros(2, 3, 5)}
+    arguments |= {parameter: torch.zeros(shape) for parameter, shape in bank.items()}
+    arguments["indices"] = torch.zeros(2, 3, dtype=torch.int64)
+    refuses(gaussian_expert_pool, *parts, **{**arguments, name: value})
+
+
+def test_gaussian_weights() -> None:
+    centers = torch.zeros(2, 3)
+    refuses(gaussian_weights, "frames", "[5]", centers=centers, stds=centers, frames=torch.zeros(5))
+    refuses(gaussian_weights, "centers", "[2]", centers=torch.zeros(2), stds=torch.zeros(2), frames=FRAMES)
+    refuses(gaussian_weights, "centers", "[3, 3]", centers=torch.zeros(3, 3), stds=centers, frames=FRAMES)
+    refuses(gaussian_weights, "stds", "[2, 3]", centers=centers, stds=torch.zeros(2, 4), frames=FRAMES)
+    refuses(gaussian_weights, "duration", centers=centers, stds=centers, frames=FRAMES, duration=1.0)
