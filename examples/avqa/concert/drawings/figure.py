@@ -35,8 +35,17 @@ def figure(pen: Pen, look: Look, hands_height: float) -> None:
     broad, head = look.vary(0.27, 0.34), look.vary(0.135, 0.16)
     lean = look.vary(-0.03, 0.03)
     pen.blob(
-        [(-broad, -0.28), (-0.1, -0.36), (0.1, -0.36), (broad, -0.28), (broad * 0.95, 0.2), (broad, 0.8)]
-        + [(0, 0.86), (-broad, 0.8), (-broad * 0.95, 0.2)],
+        [
+            (-broad, -0.28),
+            (-0.1, -0.36),
+            (0.1, -0.36),
+            (broad, -0.28),
+            (broad * 0.95, 0.2),
+            (broad, 0.8),
+            (0, 0.86),
+            (-broad, 0.8),
+            (-broad * 0.95, 0.2),
+        ],
         cloth,
     )
     for side in (-1, 1):

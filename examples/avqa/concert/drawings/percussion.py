@@ -99,8 +99,12 @@ def xylophone(pen: Pen, look: Look) -> None:
                 pen.box(float(x) - 0.03, middle, 0.06, float(height) * 0.95, look.pick(SILVERS))
         for side in (-1, 1):
             pen.fill(
-                [(-0.82, middle + side * long * 0.3 - 0.025), (0.82, middle + side * short * 0.3 - 0.025)]
-                + [(0.82, middle + side * short * 0.3 + 0.025), (-0.82, middle + side * long * 0.3 + 0.025)],
+                [
+                    (-0.82, middle + side * long * 0.3 - 0.025),
+                    (0.82, middle + side * short * 0.3 - 0.025),
+                    (0.82, middle + side * short * 0.3 + 0.025),
+                    (-0.82, middle + side * long * 0.3 + 0.025),
+                ],
                 frame,
             )
         width = 1.44 / (count - 1) * 0.76

@@ -66,7 +66,7 @@ def saxophone(pen: Pen, look: Look) -> None:
 def bagpipe(pen: Pen, look: Look) -> None:
     """A big cloth bag, a chanter below, a blowpipe and drones above; three drones or two, spread or parallel."""
     cloth, pipe = look.tint(BRIGHTS + BLACKS[:1]), look.tint(DARK_WOODS + BLACKS)
-    stripe, ring = look.tint(BRIGHTS + (IVORY,)), look.tint((IVORY, *SILVERS, *BRASSES), 6)
+    stripe, ring = look.tint((*BRIGHTS, IVORY)), look.tint((IVORY, *SILVERS, *BRASSES), 6)
     drones = 2 if look.variant == 2 else 3
     spread = (26.0, 12.0, 22.0, 18.0)[look.variant]
     with pen.turned(look.vary(-6, 6), flip=look.variant in (1, 3)):
