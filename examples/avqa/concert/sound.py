@@ -153,7 +153,8 @@ def _phrase(segment: tuple[float, float], pace: float, keys: list[int], rng: np.
 def _generated(synth: tinysoundfont.Synth, samples: int) -> Sound:
     if not samples:
         return np.zeros(0, dtype=np.float32)
-    return np.frombuffer(synth.generate(samples), dtype=np.float32).reshape(-1, 2).mean(1)
+    stereo: Sound = np.frombuffer(synth.generate(samples), dtype=np.float32).reshape(-1, 2)
+    return np.asarray(stereo.mean(1), dtype=np.float32)
 
 
 def _gate(player: Player, samples: int, sample_rate: int) -> Sound:
