@@ -146,6 +146,17 @@ class QATiger(nn.Module):
         Raises:
             ValueError: a wrong shape or dtype.
         """
+        inputs = {"audio": audio, "video": video, "patches": patches, "words": words, "question": question}
+        for (name, features), projection in zip(inputs.items(), self._projections(), strict=True):
+            if features.shape[-1] != projection.in_features:
+                raise ValueError(f"{name} must be [..., {projection.in_features}], got {list(features.shape)}")
+        if question.dim() + 1 != words.dim():
+            raise ValueError(
+                f"question and words must both have a question axis or neither, got {list(question.shape)} and "
+                f"{list(words.shape)}"
+            )
+        audio, video, patches = (_emptied(features, padding_mask) for features in (audio, video, patches))
+        words = _emptied(words, words_padding_mask)
         audio, video = self.audio_projection(audio), self.video_projection(video)
         patches, words = self.patch_projection(patches), self.words_projection(words)
         question = self.question_projection(question)
@@ -179,3 +190,11 @@ class QATiger(nn.Module):
         refined = self.refiner(question, torch.stack((refined, heard), dim=1))
         logits = self.head(torch.relu(refined)).unflatten(0, asked)
         return AVQAOutput(logits, audio_routing, visual_routing)
+
+
+def _emptied(features: Tensor, padding: Tensor | None) -> Tensor:
+    """Padding set to 0: a projection's gradient would be 0 * NaN where padding holds NaN."""
+    if padding is None or padding.dtype != torch.bool or padding.shape != features.shape[: padding.dim()]:
+        # The layers refuse a wrong mask by its name.
+        return features
+    return features.masked_fill(padding.view(*padding.shape, *[1] * (features.dim() - padding.dim())), 0.0)
