@@ -19,8 +19,11 @@ from .fit import load_model
 from .media import read_audio, read_frames
 from .module import AVQAModule
 from .picture import Looked, draw_answer
+from .prepare import feature_dims
 
 DEFAULT_RUN = Path("runs/demo")
+DRAWN_SIZE = (240, 320)
+"""Height and width of the frames in the picture, which are small: long clips need little memory so."""
 
 
 def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, picture: Path | None = None) -> None:
@@ -45,12 +48,14 @@ def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, pi
         raise UserError(f"picture: {picture} must end in .png, .pdf or .svg")
     module = load_model(run)
     encoders = load_encoders(module.encoder)
+    if module.feature_dims != feature_dims(encoders.dims, constant=False):
+        raise UserError(f"{run}: this model was trained without features and knows no video; name another run")
     clip = encode_clip(video, encoders)
     probabilities, looked = ask(module, encoders, clip, text)
     ranked = probabilities.argsort(descending=True)[:top].tolist()
     answers = [(module.answers[place], float(probabilities[place])) for place in ranked]
     out = picture or run / "answers" / f"{video.stem}-{_slug(text)}.png"
-    frames, sound = read_frames(video), read_audio(video, seconds=len(clip.video))
+    frames, sound = read_frames(video, size=DRAWN_SIZE), read_audio(video, seconds=len(clip.video))
     waveform = np.zeros(16000 * len(clip.video), np.float32) if sound is None else sound.reshape(-1)
     draw_answer(out, frames, waveform, question, answers, looked)
     Console().print(_table(answers, clip.silent))

@@ -70,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe has left (`| head`): not a fault, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A full disk, a folder that may not be written: the message names the file.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -24,7 +24,7 @@ from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
 from .evaluate import TEXT_ONLY, predict
 from .files import write_json, write_text
-from .fit import check_run, is_finished, load_model, run_settings, train
+from .fit import check_run, check_settings, is_finished, load_model, run_settings, train
 from .model import Pooling
 from .prepare import Prepared, prepare
 from .provenance import provenance
@@ -88,7 +88,9 @@ def compare(
         raise UserError("data.test: annotations to test on are missing")
     if jobs < 1 or not seeds:
         raise UserError(f"jobs and the number of seeds must be at least 1, got {jobs} and {len(seeds)}")
-    prepared = prepare(data)
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds: each is trained once, got {', '.join(map(str, seeds))}")
+    check_settings(data, model, optimizer, trainer, seeds)
     threads = max((os.cpu_count() or 1) // jobs, 1)
     runs = {
         name: [
@@ -106,10 +108,11 @@ def compare(
         for name, pooling in SYSTEMS.items()
     }
     # Seed by seed, so that a comparison that is stopped has whole pairs.
-    pending = [run for pair in zip(*runs.values(), strict=True) for run in pair if not _is_tested(run)]
-    for run in pending:
+    ordered = [run for pair in zip(*runs.values(), strict=True) for run in pair]
+    for run in ordered:
         check_run(run.out, _settings(run), finished_is_fine=True)
-    _run_all(pending, jobs)
+    prepared = prepare(data)
+    _run_all([run for run in ordered if not _is_tested(run)], jobs)
     tables = {name: summarise([_run_table(run) for run in group]) for name, group in runs.items()}
     tables[TEXT_ONLY] = _text_only_table(prepared)
     if oracle := _oracle_table(data, prepared):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .errors import UserError
 from .model import Pooling
 
 
@@ -111,3 +113,42 @@ class TrainerConfig:
     gradient_clip_val: float | None = None
     accumulate_grad_batches: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def check_numbers(
+    data: DataConfig, model: ModelConfig, optimizer: OptimizerConfig, trainer: TrainerConfig, seeds: Sequence[int]
+) -> None:
+    """Tells numbers that torch or Lightning would refuse late, or take in silence.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+    clip = trainer.gradient_clip_val
+    checks: list[tuple[str, object, bool, str]] = [
+        ("model.dim", model.dim, model.dim >= 1, "at least 1"),
+        ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "above 0"),
+        ("optimizer.betas", optimizer.betas, all(0 <= beta < 1 for beta in optimizer.betas), "in [0, 1)"),
+        ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "at least 0"),
+        ("optimizer.step_epochs", optimizer.step_epochs, optimizer.step_epochs >= 1, "at least 1"),
+        ("optimizer.gamma", optimizer.gamma, optimizer.gamma > 0, "above 0"),
+        ("optimizer.warmup_steps", optimizer.warmup_steps, optimizer.warmup_steps >= 0, "at least 0"),
+        ("optimizer.label_smoothing", optimizer.label_smoothing, 0 <= optimizer.label_smoothing <= 1, "in [0, 1]"),
+        ("trainer.max_epochs", trainer.max_epochs, trainer.max_epochs >= 1, "at least 1"),
+        ("trainer.gradient_clip_val", clip, clip is None or clip > 0, "above 0, or null"),
+        (
+            "trainer.accumulate_grad_batches",
+            trainer.accumulate_grad_batches,
+            trainer.accumulate_grad_batches >= 1,
+            "at least 1",
+        ),
+        *(("seed", seed, 0 <= seed < 2**32, "in 0 ... 2**32 - 1") for seed in seeds),
+        (
+            "data.questions_per_clip",
+            data.questions_per_clip,
+            data.questions_per_clip == 1 or not model.released_expert_order,
+            "1 with model.released_expert_order",
+        ),
+    ]
+    for name, value, right, wanted in checks:
+        if not right:
+            raise UserError(f"{name} must be {wanted}, got {value}")

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     patches: Tensor
     """[B, T, N, D]."""
     padding_mask: Tensor | None
-    """[B, T] bool, True = no frame; None where all clips are of one length."""
+    """[B, T] bool, True = no frame; None where every clip has T frames."""
     question: Tensor
     """[B, Q, D]."""
     words: Tensor
@@ -141,19 +141,20 @@ class Collate:
         self._store = store
 
     def __call__(self, items: Sequence[Item]) -> Batch:
-        lengths = torch.tensor([len(item.features.audio) for item in items])
+        frames = torch.tensor([item.features.frames for item in items])
+        audio = pad_sequence([item.features.audio for item in items], batch_first=True)
+        padding = torch.arange(audio.shape[1]) >= frames.unsqueeze(-1)
         numbers = pad_sequence([torch.tensor(item.numbers) for item in items], batch_first=True, padding_value=-1)
         asked = numbers >= 0
         rows = self._rows[numbers.clamp(min=0)]
         # Where a clip has no further question some other stands in: it is encoded, but no loss or table counts it.
         words_padding = self._store.padding_mask[rows]
         longest = max(int((~words_padding).sum(-1).max()), 1)
-        frames = torch.arange(int(lengths.max()))
         return Batch(
-            audio=pad_sequence([item.features.audio for item in items], batch_first=True),
+            audio=audio,
             video=pad_sequence([item.features.video for item in items], batch_first=True),
             patches=pad_sequence([item.features.patches for item in items], batch_first=True),
-            padding_mask=frames >= lengths.unsqueeze(-1) if bool((lengths != lengths[0]).any()) else None,
+            padding_mask=padding if bool(padding.any()) else None,
             question=self._store.question[rows],
             words=self._store.words[rows][:, :, :longest],
             words_padding_mask=words_padding[:, :, :longest],

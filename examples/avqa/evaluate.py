@@ -17,7 +17,7 @@ from .config import DataConfig
 from .data import Batch
 from .errors import UserError
 from .files import write_text
-from .fit import load_model, load_settings
+from .fit import SETTINGS, load_model, load_settings
 from .module import AVQAModule
 from .prepare import Prepared, prepare
 from .results import AccuracyTable, Prediction, accuracy_table, render, to_markdown, write_predictions, write_tables
@@ -50,13 +50,15 @@ def evaluate(
     if split not in ("train", "val", "test"):
         raise UserError(f"split must be train, val or test, got {split!r}")
     module = load_model(run, checkpoint)
-    data = data_config(load_settings(run)["data"])
+    data = load_data_config(run)
     others: dict[str, Any] = {split: annotations, "features": features, "answers": answers}
     data = replace(data, **{name: path for name, path in others.items() if path is not None})
     if getattr(data, split) is None:
         raise UserError(f"split: the run was made without {split} annotations; name them with --annotations FILE")
     prepared = prepare(data, sorted({"train", split}))
     check_vocabulary(module, prepared.vocabulary)
+    if module.feature_dims != prepared.feature_dims:
+        raise UserError(f"features: {run} was trained without features; leave the option out, or name another run")
     predictions = predict(module, prepared, split, data.eval_clips_per_batch)
     systems = {"QA-TIGER": table(predictions), TEXT_ONLY: text_only_table(prepared, split)}
     out = out or run / split
@@ -67,13 +69,21 @@ def evaluate(
     print(f"Results: {out / 'table.md'}, {out / 'table.json'}, {out / 'predictions.csv'}")
 
 
-def data_config(settings: dict[str, Any]) -> DataConfig:
-    """The `DataConfig` that a run's settings hold."""
+def load_data_config(run: Path) -> DataConfig:
+    """The `DataConfig` that a run was made with.
+
+    Raises:
+        UserError: the folder is no run.
+    """
     paths = ("answers", "train", "val", "test", "features", "questions_cache")
+    settings = load_settings(run)["data"]
     fields: dict[str, Any] = {
         name: Path(value) if name in paths and value is not None else value for name, value in settings.items()
     }
-    return DataConfig(**fields)
+    try:
+        return DataConfig(**fields)
+    except TypeError as error:
+        raise UserError(f"{run / SETTINGS} is of another version of this program ({error}); train again") from error
 
 
 def check_vocabulary(module: AVQAModule, vocabulary: Vocabulary) -> None:

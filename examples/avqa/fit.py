@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
+import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,16 +15,19 @@ from typing import Any, Literal
 
 import torch
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, LambdaCallback, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
+from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig, check_numbers
+from .encoders import load_encoders
 from .errors import UserError
 from .files import write_json
+from .metrics_file import MetricsFile, read_metrics
 from .module import AVQAModule
-from .prepare import Prepared, prepare
+from .prepare import Prepared, feature_dims, prepare
 
 BEST, LAST, SETTINGS, FINISHED = "best.ckpt", "last.ckpt", "settings.json", "finished.json"
+METRICS = "metrics.csv"
 
 
 def fit(
@@ -48,6 +53,7 @@ def fit(
         seed: of initialisation, dropout and order.
         if_finished: what to do where `out` holds this very run, finished: stop with an error, or leave it.
     """
+    check_settings(data, model, optimizer, trainer, [seed])
     check_run(out, run_settings(data, model, optimizer, trainer, seed), finished_is_fine=if_finished == "skip")
     if is_finished(out):
         print(f"{out} holds this run, finished; delete it to train anew")
@@ -69,16 +75,9 @@ def train(
 ) -> None:
     """What `fit` does, on data that is prepared; with `on_epoch`, each epoch is told to it in place of a bar."""
     seed_everything(seed, workers=True, verbose=False)
-    try:
-        module = AVQAModule.from_configs(
-            model, optimizer, prepared.feature_dims, prepared.vocabulary.answers, prepared.encoders.name
-        )
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
+    module = _module(model, optimizer, prepared.feature_dims, prepared.vocabulary.answers, prepared.encoders.name)
     resume = out / LAST
-    if not resume.exists():
+    if model.whiten and not resume.exists():
         module.whitening.fit(prepared.samples("train", seed))
     best = ModelCheckpoint(
         dirpath=out,
@@ -88,35 +87,62 @@ def train(
         save_last=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [best, LearningRateMonitor("epoch")]
+    # Dropout of an epoch depends on the seed and the epoch alone: a run that resumes draws what it would have drawn.
+    reseed = LambdaCallback(on_train_epoch_start=lambda lightning, _: _seed_epoch(seed, lightning))
+    callbacks: list[Callback] = [reseed, MetricsFile(out / METRICS), best]
     if on_epoch is not None:
         callbacks.append(LambdaCallback(on_train_epoch_end=lambda lightning, _: on_epoch(lightning.current_epoch)))
     with _quiet_lightning():
-        lightning = Trainer(
-            max_epochs=trainer.max_epochs,
-            accelerator=trainer.accelerator,
-            devices=trainer.devices,
-            precision=trainer.precision,  # type: ignore[arg-type]  # a str here, checked by Lightning itself
-            gradient_clip_val=trainer.gradient_clip_val,
-            accumulate_grad_batches=trainer.accumulate_grad_batches,
+        lightning = _trainer(trainer, callbacks, bar=on_epoch is None)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
+        try:
+            lightning.fit(
+                module,
+                prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed),
+                prepared.loader("val", data.eval_clips_per_batch, 1 if model.released_expert_order else None),
+                ckpt_path=resume if resume.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:
+            # Lightning's answer to Ctrl-C, and to the signal that asks a process to end. It turns Ctrl-C off before.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
+    accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS)]
+    write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": max(accuracies)})
+
+
+def _module(
+    model: ModelConfig, optimizer: OptimizerConfig, dims: Mapping[str, int], answers: Sequence[str], encoder: str
+) -> AVQAModule:
+    try:
+        return AVQAModule.from_configs(model, optimizer, dims, answers, encoder)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def _trainer(config: TrainerConfig, callbacks: list[Callback], bar: bool) -> Trainer:
+    try:
+        return Trainer(
+            max_epochs=config.max_epochs,
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=config.precision,  # type: ignore[arg-type]  # a str here, checked by Lightning itself
+            gradient_clip_val=config.gradient_clip_val,
+            accumulate_grad_batches=config.accumulate_grad_batches,
             callbacks=callbacks,
-            enable_progress_bar=on_epoch is None,
-            logger=CSVLogger(out, name=None, version=""),
+            enable_progress_bar=bar,
+            logger=False,
             num_sanity_val_steps=0,
-            log_every_n_steps=10**9,
             enable_model_summary=False,
-            **trainer.options,
+            **config.options,
         )
-        lightning.fit(
-            module,
-            prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed),
-            prepared.loader("val", data.eval_clips_per_batch, None),
-            ckpt_path=resume if resume.exists() else None,
-            weights_only=True,
-        )
-    if lightning.interrupted:
-        raise KeyboardInterrupt
-    write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": _best_score(best)})
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {_first_line(error)}") from error
+
+
+def _seed_epoch(seed: int, lightning: Trainer) -> None:
+    torch.manual_seed((seed * 1_000_003 + lightning.current_epoch) * lightning.world_size + lightning.global_rank)
 
 
 def is_finished(out: Path) -> bool:
@@ -136,9 +162,11 @@ def load_model(run: Path, checkpoint: str = "best") -> AVQAModule:
     try:
         # torch raises RuntimeError for a broken archive, and KeyError or TypeError where fields are missing.
         module = AVQAModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a readable checkpoint ({reason}); train again or name another run") from error
+    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{path}: not a readable checkpoint ({_first_line(error)}); train again in an empty folder, "
+            "or name another run"
+        ) from error
     return module.eval()
 
 
@@ -150,9 +178,11 @@ def load_settings(run: Path) -> dict[str, Any]:
     """
     path = run / SETTINGS
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        settings: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run} is no run folder: {path} cannot be read ({error})") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("data"), dict):
+        raise UserError(f"{run} is no run folder: {path} does not hold what `fit` writes")
     return settings
 
 
@@ -171,13 +201,29 @@ def run_settings(
     return plain
 
 
+def check_settings(
+    data: DataConfig, model: ModelConfig, optimizer: OptimizerConfig, trainer: TrainerConfig, seeds: Sequence[int]
+) -> None:
+    """Tells settings that cannot work before any data is read.
+
+    Raises:
+        UserError: a number out of range, an unknown encoder, or sizes that do not fit each other.
+    """
+    check_numbers(data, model, optimizer, trainer, seeds)
+    dims = feature_dims(load_encoders(data.encoder).dims, constant=data.features is None)
+    with torch.device("meta"):
+        _module(model, optimizer, dims, ["any", "other"], data.encoder)
+
+
 def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = False) -> None:
     """A run folder holds one run: others' results are neither resumed nor overwritten.
 
     Raises:
-        UserError: `out` holds a run with other settings, or a finished one.
+        UserError: `out` is a file, or holds a run with other settings, a finished one, or one that cannot resume.
     """
-    if not (out / LAST).exists():
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out: {out} is a file; name a folder for the run")
+    if not (out / LAST).exists() and not is_finished(out):
         return
     before, now = _flat(load_settings(out)), _flat(settings)
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
@@ -187,6 +233,8 @@ def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = Fals
         )
     if is_finished(out) and not finished_is_fine:
         raise UserError(f"out: {out} holds a finished run; choose another folder, or delete it to train anew")
+    if not is_finished(out):
+        load_model(out, LAST.removesuffix(".ckpt"))
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -197,8 +245,8 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _best_score(best: ModelCheckpoint) -> float | None:
-    return None if best.best_model_score is None else round(float(best.best_model_score), 6)
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager
@@ -211,8 +259,9 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         # Lightning's own use of torch's tree functions.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        yield
-    logger.setLevel(level)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

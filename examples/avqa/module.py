@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from .config import ModelConfig, OptimizerConfig
 from .data import NO_ANSWER, Batch
+from .errors import UserError
 from .model import AVQAOutput, QATiger
 from .whitening import FeatureWhitening
 
@@ -47,6 +48,7 @@ class AVQAModule(LightningModule):
         self.save_hyperparameters()
         config = ModelConfig(**model)
         self.answers, self.encoder = list(answers), encoder
+        self.feature_dims = dict(feature_dims)
         self.optimizer_config = OptimizerConfig(**{**optimizer, "betas": tuple(optimizer["betas"])})
         self.whitening = FeatureWhitening(feature_dims, config.whiten)
         dims = self.whitening.dims
@@ -84,10 +86,16 @@ class AVQAModule(LightningModule):
         return cls(asdict(model), plain, dict(feature_dims), list(answers), encoder)
 
     def forward(self, batch: Batch) -> AVQAOutput:
-        """Logits [B, Q, A] and routings."""
+        """Logits [B, Q, A] and routings.
+
+        Raises:
+            UserError: `released_expert_order` with several questions a clip, or with clips of different lengths.
+        """
         single = self.model.audio_moe.released_expert_order
         if single and batch.question.shape[1] != 1:
-            raise ValueError("released_expert_order needs one question a clip: questions_per_clip=1")
+            raise UserError("model.released_expert_order needs one question a clip: data.questions_per_clip 1")
+        if single and batch.padding_mask is not None:
+            raise UserError("model.released_expert_order needs clips of one length; leave it out, or cut the features")
         question, words = self.whitening("question", batch.question), self.whitening("words", batch.words)
         words_padding = batch.words_padding_mask
         if single:

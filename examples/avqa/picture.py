@@ -66,7 +66,7 @@ def draw_answer(
         _draw_gates(figure.add_subplot(grid[row, 1]), mixture)
     axes.set_xlabel("seconds")
     _draw_answers(figure.add_subplot(grid[:2, 1]), answers)
-    figure.suptitle(question, fontsize=13)
+    figure.suptitle(question, fontsize=13, parse_math=False)
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=130)
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from .annotations import Question, Vocabulary, load_questions, load_vocabulary
 from .config import DataConfig
 from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
-from .encoders import Encoders, load_encoders
+from .encoders import Encoders, FeatureDims, load_encoders
 from .errors import UserError
 from .features import FeatureFolder
 from .question_store import QuestionStore
@@ -55,9 +55,9 @@ class Prepared:
         clips = clips or [constant_features()] * 2
         rows = self.store.rows({question.text: None for question in self.questions[split]})
         return {
-            "audio": torch.cat([clip.audio for clip in clips]),
-            "video": torch.cat([clip.video for clip in clips]),
-            "patches": torch.cat([clip.patches.flatten(0, 1) for clip in clips]),
+            "audio": torch.cat([clip.audio[: clip.frames] for clip in clips]),
+            "video": torch.cat([clip.video[: clip.frames] for clip in clips]),
+            "patches": torch.cat([clip.patches[: clip.frames].flatten(0, 1) for clip in clips]),
             "question": self.store.question[rows],
             "words": self.store.words[rows][~self.store.padding_mask[rows]],
         }
@@ -78,21 +78,28 @@ def prepare(data: DataConfig, splits: Sequence[str] = ("train", "val", "test")) 
     paths: dict[str, Path | None] = {"train": data.train, "val": data.val, "test": data.test}
     questions = {split: load_questions(path, vocabulary) for split in splits if (path := paths[split]) is not None}
     encoders = load_encoders(data.encoder)
-    dims = encoders.dims
     features = None
-    feature_dims = {"audio": 1, "video": 1, "patches": 1, "question": dims.question, "words": dims.words}
     if data.features is not None:
         if not data.features.is_dir():
             raise UserError(f"features: no such folder: {data.features}; make it with: python -m examples.avqa extract")
         features = FeatureFolder(data.features, encoders.folders)
-        features.check(sorted({question.video_id for part in questions.values() for question in part}), dims)
-        feature_dims |= {"audio": dims.audio, "video": dims.video, "patches": dims.patches[1]}
+        features.check(sorted({question.video_id for part in questions.values() for question in part}), encoders.dims)
     cache = data.questions_cache
     if cache is None and data.features is not None:
         cache = data.features / "questions.npz"
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
-    return Prepared(vocabulary, questions, features, encoders, store, feature_dims)
+    return Prepared(
+        vocabulary, questions, features, encoders, store, feature_dims(encoders.dims, constant=data.features is None)
+    )
+
+
+def feature_dims(dims: FeatureDims, constant: bool) -> dict[str, int]:
+    """Channels of audio, video, patches, question and words; `constant` features stand in for the first three."""
+    widths = {"audio": dims.audio, "video": dims.video, "patches": dims.patches[1]}
+    if constant:
+        widths = dict.fromkeys(widths, 1)
+    return widths | {"question": dims.question, "words": dims.words}
 
 
 def _check_sizes(data: DataConfig) -> None:

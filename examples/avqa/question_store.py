@@ -89,10 +89,16 @@ class QuestionStore:
             with np.load(cache, allow_pickle=False) as stored:
                 preset, texts = str(stored["preset"]), [str(text) for text in stored["texts"]]
                 arrays = [torch.from_numpy(stored[name]) for name in ("question", "words", "padding_mask")]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        # A lone array, not an archive, has neither names nor an end.
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise UserError(f"{cache}: not a readable file of encoded questions ({error}); delete it") from error
         if preset != self._encoders.name:
             raise UserError(f"{cache}: encoded by preset {preset!r}, wanted {self._encoders.name!r}; delete it")
+        dims, shapes = self._encoders.dims, [tuple(array.shape) for array in arrays]
+        length = shapes[1][1] if len(shapes[1]) == 3 else 0
+        count = len(texts)
+        if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
+            raise UserError(f"{cache}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
         self._rows = {text: row for row, text in enumerate(texts)}
         self.question, self.words, self.padding_mask = arrays
 

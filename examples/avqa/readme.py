@@ -33,14 +33,17 @@ def rendered(text: str) -> str:
 def _block(name: str) -> str:
     path = RECORDED / f"{name}.json"
     value = read_json(path, "recorded results")
-    table = to_markdown(tables_from_json(value["tables"], path))
-    made = value["provenance"]
-    seeds = value["settings"]["seed"]
-    runs = f"{len(seeds)} seeds, mean ± standard deviation" if isinstance(seeds, list) else f"seed {seeds}"
-    return (
-        f"\n{table}\nAccuracy in per cent, {runs}. Recorded on {made['date']} at commit {made['commit']}: "
-        f"{made['device']}, Python {made['python']}, torch {made['torch']}.\n\n"
-    )
+    try:
+        table = to_markdown(tables_from_json(value["tables"], path))
+        made, seeds = value["provenance"], value["settings"]["seed"]
+        runs = f"{len(seeds)} seeds, mean ± standard deviation" if isinstance(seeds, list) else f"seed {seeds}"
+        return (
+            f"\n{table}\nAccuracy in per cent, {runs}. Recorded on {made['date']} at commit {made['commit']}: "
+            f"{made['device']}, Python {made['python']}, torch {made['torch']}.\n\n"
+        )
+    # KeyError: a part lacks. TypeError: a part is of another kind. ValueError: tables of different questions.
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no record of `compare --record` ({error!r}); make it again") from error
 
 
 def main() -> int:
@@ -48,7 +51,7 @@ def main() -> int:
     try:
         before = README.read_text(encoding="utf-8")
         after = rendered(before)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if after != before:

@@ -30,10 +30,10 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, samples: Tensor) -> None:
-        """Fits to samples [N, D], N at least 2."""
+        """Fits to samples [N, D]."""
         samples = samples.double()
         mean = samples.mean(0)
-        variances, directions = torch.linalg.eigh((samples - mean).T @ (samples - mean) / (len(samples) - 1))
+        variances, directions = torch.linalg.eigh((samples - mean).T @ (samples - mean) / max(len(samples) - 1, 1))
         variances, directions = variances.flip(0), directions.flip(1)
         components = self.matrix.shape[1]
         scale = (variances.clamp(min=0) + FLOOR * variances.mean()).clamp(min=1e-12).rsqrt()
