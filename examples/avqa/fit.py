@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import torch
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint
 
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig, check_numbers
 from .encoders import load_encoders
@@ -163,9 +163,9 @@ def load_model(run: Path, checkpoint: str = "best") -> AVQAModule:
         # torch raises RuntimeError for a broken archive, and KeyError or TypeError where fields are missing.
         module = AVQAModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        # What torch says here is about pickles and trust, and of no help.
         raise UserError(
-            f"{path}: not a readable checkpoint ({_first_line(error)}); train again in an empty folder, "
-            "or name another run"
+            f"{path} is cut off, or no checkpoint of this program; train again in an empty folder, or name another run"
         ) from error
     return module.eval()
 

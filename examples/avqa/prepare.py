@@ -45,6 +45,8 @@ class Prepared:
             batch_size=clips_per_batch,
             sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
             collate_fn=Collate(questions, self.vocabulary, self.store),
+            # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
+            generator=torch.Generator().manual_seed(seed),
         )
 
     def samples(self, split: str, seed: int) -> dict[str, Tensor]:

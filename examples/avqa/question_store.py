@@ -91,7 +91,7 @@ class QuestionStore:
                 arrays = [torch.from_numpy(stored[name]) for name in ("question", "words", "padding_mask")]
         # A lone array, not an archive, has neither names nor an end.
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise UserError(f"{cache}: not a readable file of encoded questions ({error}); delete it") from error
+            raise UserError(f"{cache} is cut off, or no file of encoded questions; delete it") from error
         if preset != self._encoders.name:
             raise UserError(f"{cache}: encoded by preset {preset!r}, wanted {self._encoders.name!r}; delete it")
         dims, shapes = self._encoders.dims, [tuple(array.shape) for array in arrays]
