@@ -1,0 +1,122 @@
+"""`answer` on a real video: probabilities in order, a whole picture, and clear words where it cannot."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from examples.avqa.answer import answer, ask
+from examples.avqa.encoders import load_encoders
+from examples.avqa.errors import UserError
+from examples.avqa.extract import encode_clip
+from examples.avqa.fit import load_model
+from examples.avqa.picture import Looked, draw_answer
+from tests.examples.tiny_run import ANSWERS, TinyData, epochs, train_tiny
+from tests.examples.tiny_videos import write_video
+
+QUESTION = "How many instruments sound?"
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", seconds=2, tone=(1, 2))
+
+
+def _printed(text: str) -> list[tuple[str, float]]:
+    """The answers and probabilities of the printed table."""
+    return [(name, float(value)) for name, value in re.findall(r"│ (\S+) +│ +(\d\.\d+)", text)]
+
+
+def test_the_best_answers_and_a_picture(
+    tiny_run: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "new folder" / "out.png"
+    answer(video, QUESTION, tiny_run, top=3, picture=picture)
+    printed = _printed(capsys.readouterr().out)
+    assert len(printed) == 3
+    assert len({name for name, _ in printed} & set(ANSWERS)) == 3
+    assert [value for _, value in printed] == sorted((value for _, value in printed), reverse=True)
+    with Image.open(picture) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width > 1000
+    assert [path.name for path in picture.parent.iterdir()] == ["out.png"]
+
+
+def test_the_probabilities_are_the_models(tiny_run: Path, video: Path) -> None:
+    module, encoders = load_model(tiny_run), load_encoders("small")
+    probabilities, looked = ask(module, encoders, encode_clip(video, encoders), "How many instruments sound")
+    assert float(probabilities.sum()) == pytest.approx(1)
+    assert [mixture.name for mixture in looked] == ["sound", "sight"]
+    assert looked[0].routing.gates.shape == (1, 2)
+    other, _ = ask(module, encoders, encode_clip(video, encoders), "Where is the first sounding instrument")
+    assert not torch.allclose(other, probabilities, atol=1e-4)
+
+
+def test_more_answers_than_there_are(
+    tiny_run: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(video, QUESTION, tiny_run, top=100, picture=tmp_path / "out.svg")
+    printed = _printed(capsys.readouterr().out)
+    assert {name for name, _ in printed} == set(ANSWERS)
+    assert sum(value for _, value in printed) == pytest.approx(1, abs=0.01)
+    assert "</svg>" in (tmp_path / "out.svg").read_text()
+
+
+def test_a_silent_video_is_said_to_be_silent(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = write_video(tmp_path / "silent.mp4", seconds=1, tone=None)
+    answer(silent, QUESTION, tiny_run, picture=tmp_path / "out.png")
+    assert "no sound" in capsys.readouterr().out
+    assert (tmp_path / "out.png").exists()
+
+
+def test_a_question_with_dollars_is_no_formula(tmp_path: Path, tiny_run: Path, video: Path) -> None:
+    module, encoders = load_model(tiny_run), load_encoders("small")
+    _, looked = ask(module, encoders, encode_clip(video, encoders), "How many")
+    still = np.zeros((2, 8, 8, 3), np.uint8)
+    draw_answer(tmp_path / "out.png", still, np.zeros(32000, np.float32), r"is $\foo$ it", [("yes", 0.5)], looked)
+    assert (tmp_path / "out.png").exists()
+
+
+def test_a_failed_picture_leaves_nothing(tmp_path: Path) -> None:
+    looked: list[Looked] = []
+    with pytest.raises(UnboundLocalError):
+        draw_answer(tmp_path / "out.png", np.zeros((1, 8, 8, 3), np.uint8), np.zeros(9, np.float32), "q", [], looked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_before_any_training_the_command_that_trains_is_named(video: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no model at .*train one with: python -m examples\.avqa fit") as told:
+        answer(video, QUESTION, tmp_path / "run")
+    assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_questions_alone_cannot_watch(tiny: TinyData, video: Path, tmp_path: Path) -> None:
+    run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, features=None), trainer=epochs(1))
+    with pytest.raises(UserError, match="trained without features"):
+        answer(video, QUESTION, run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"question": " ? "}, "nothing is asked"),
+        ({"question": ""}, "nothing is asked"),
+        ({"top": 0}, "top must be at least 1"),
+        ({"picture": Path("out.bmp")}, "must end in .png, .pdf or .svg"),
+        ({"picture": Path("out")}, "must end in .png, .pdf or .svg"),
+        ({"video": Path("missing.mp4")}, "no such file: missing.mp4"),
+    ],
+)
+def test_what_cannot_be_answered(tiny_run: Path, video: Path, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        answer(**({"video": video, "question": QUESTION, "run": tiny_run} | arguments))  # type: ignore[arg-type]  # of several types
