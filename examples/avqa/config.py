@@ -53,6 +53,7 @@ class ModelConfig:
         dropout: rate everywhere.
         pooling: "gaussian", or "uniform" for the same model with every frame weighted alike.
         released_expert_order: the published code's batch-dependent indexing of the experts.
+        seconds_per_frame: seconds of features that are averaged into one frame of the model.
         whiten: principal components to keep of each kind of features ("audio", "video", "patches", "question",
             "words"), whitened by the training set; a kind that is left out goes in as it is.
     """
@@ -64,7 +65,9 @@ class ModelConfig:
     dropout: float = 0.1
     pooling: Pooling = "gaussian"
     released_expert_order: bool = False
+    seconds_per_frame: int = 1
     whiten: dict[str, int] = field(default_factory=dict)
+    feature_noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def check_numbers(
     clip = trainer.gradient_clip_val
     checks: list[tuple[str, object, bool, str]] = [
         ("model.dim", model.dim, model.dim >= 1, "at least 1"),
+        ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
+        ("model.feature_noise", model.feature_noise, model.feature_noise >= 0, "at least 0"),
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "above 0"),
         ("optimizer.betas", optimizer.betas, all(0 <= beta < 1 for beta in optimizer.betas), "in [0, 1)"),
         ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "at least 0"),

@@ -24,6 +24,19 @@ LATER_OF_EQUALS = 1e-6
 """Added to the selection score per epoch, so that of two equal epochs the later is the best, as published."""
 
 
+def averaged(features: Tensor, padding_mask: Tensor | None, seconds: int) -> Tensor:
+    """Features [B, T, ...] averaged over each `seconds` frames that are not padding: [B, ceil(T / seconds), ...]."""
+    if seconds == 1:
+        return features
+    B, T = features.shape[:2]
+    missing = -T % seconds
+    counted = features.new_ones(B, T) if padding_mask is None else (~padding_mask).to(features.dtype)
+    counted = F.pad(counted, (0, missing)).view(B, -1, seconds)
+    weights = counted / counted.sum(-1, keepdim=True).clamp(min=1)
+    whole = torch.cat((features, features.new_zeros(B, missing, *features.shape[2:])), dim=1)
+    return torch.einsum("bns,bns...->bn...", weights, whole.view(B, -1, seconds, *features.shape[2:]))
+
+
 class AVQAModule(LightningModule):
     """Trains QA-TIGER with cross-entropy and measures its accuracy.
 
@@ -50,7 +63,8 @@ class AVQAModule(LightningModule):
         self.answers, self.encoder = list(answers), encoder
         self.feature_dims = dict(feature_dims)
         self.optimizer_config = OptimizerConfig(**{**optimizer, "betas": tuple(optimizer["betas"])})
-        self.whitening = FeatureWhitening(feature_dims, config.whiten)
+        self.seconds_per_frame = config.seconds_per_frame
+        self.whitening = FeatureWhitening(feature_dims, config.whiten, config.feature_noise)
         dims = self.whitening.dims
         if dims["question"] != dims["words"]:
             raise ValueError(
@@ -100,14 +114,16 @@ class AVQAModule(LightningModule):
         words_padding = batch.words_padding_mask
         if single:
             question, words, words_padding = question.squeeze(1), words.squeeze(1), words_padding.squeeze(1)
+        audio, video, patches = (
+            self.whitening(kind, averaged(features, batch.padding_mask, self.seconds_per_frame))
+            for kind, features in (("audio", batch.audio), ("video", batch.video), ("patches", batch.patches))
+        )
+        padding = batch.padding_mask
+        if padding is not None:
+            # A frame of the model is padding where all its seconds are, so where its first one is.
+            padding = padding[:, :: self.seconds_per_frame]
         output: AVQAOutput = self.model(
-            self.whitening("audio", batch.audio),
-            self.whitening("video", batch.video),
-            self.whitening("patches", batch.patches),
-            question,
-            words,
-            padding_mask=batch.padding_mask,
-            words_padding_mask=words_padding,
+            audio, video, patches, question, words, padding_mask=padding, words_padding_mask=words_padding
         )
         return output._replace(logits=output.logits.unsqueeze(1)) if single else output
 

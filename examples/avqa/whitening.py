@@ -52,13 +52,15 @@ class FeatureWhitening(nn.Module):
     Args:
         dims: channels of each kind of features.
         components: components to keep, for the kinds that are whitened.
+        noise: standard deviation of the noise added to whitened features in training, where theirs is 1.
 
     Raises:
         ValueError: an unknown kind, or more components than channels.
     """
 
-    def __init__(self, dims: Mapping[str, int], components: Mapping[str, int]) -> None:
+    def __init__(self, dims: Mapping[str, int], components: Mapping[str, int], noise: float = 0.0) -> None:
         super().__init__()
+        self.noise = noise
         unknown = sorted(set(components) - set(dims))
         if unknown:
             raise ValueError(f"whiten names {', '.join(unknown)}; features are {', '.join(dims)}")
@@ -77,4 +79,6 @@ class FeatureWhitening(nn.Module):
         if kind not in self.kinds:
             return features
         whitened: Tensor = self.kinds[kind](features)
+        if self.training and self.noise:
+            whitened = whitened + self.noise * torch.randn_like(whitened)
         return whitened

@@ -16,7 +16,7 @@ from examples.avqa.config import ModelConfig, OptimizerConfig, TrainerConfig
 from examples.avqa.data import NO_ANSWER, Batch
 from examples.avqa.errors import UserError
 from examples.avqa.fit import load_model
-from examples.avqa.module import AVQAModule
+from examples.avqa.module import AVQAModule, averaged
 from tests.examples.tiny_run import ANSWERS
 
 DIMS = {"audio": 3, "video": 4, "patches": 5, "question": 6, "words": 6}
@@ -180,3 +180,32 @@ def test_a_checkpoint_holds_plain_values_and_rebuilds_the_module(tiny_run: Path)
 def test_answers_index_the_logits() -> None:
     vocabulary = Vocabulary(("yes", "no", "two"), Path("a.json"))
     assert [vocabulary.index(answer) for answer in _module().answers] == [0, 1, 2]
+
+
+def test_seconds_are_averaged_into_frames_without_their_padding() -> None:
+    features = torch.arange(10.0).view(2, 5, 1)
+    padding = torch.tensor([[False] * 5, [False, False, False, True, True]])
+    assert averaged(features, None, 2).squeeze(-1).tolist() == [[0.5, 2.5, 4.0], [5.5, 7.5, 9.0]]
+    assert averaged(features, padding, 2).squeeze(-1).tolist() == [[0.5, 2.5, 4.0], [5.5, 7.0, 0.0]]
+    assert averaged(features, padding, 1) is features
+
+
+def test_a_padded_clip_is_answered_like_a_shorter_one() -> None:
+    module = _module(seconds_per_frame=2).eval()
+    short = _batch([[0, 1]], frames=3)
+    padding = torch.tensor([[False] * 3 + [True] * 4])
+    longer = {
+        kind: torch.cat((getattr(short, kind), 9 * torch.ones(1, 4, *getattr(short, kind).shape[2:])), dim=1)
+        for kind in ("audio", "video", "patches")
+    }
+    padded = short._replace(padding_mask=padding, **longer)
+    assert torch.allclose(module(short).logits, module(padded).logits, atol=1e-5)
+
+
+def test_noise_is_added_in_training_only_and_to_whitened_features_only() -> None:
+    module = _module(whiten={"audio": 2}, feature_noise=0.5)
+    features = torch.zeros(2000, 3)
+    noise = module.whitening("audio", features)
+    assert noise.std().item() == pytest.approx(0.5, abs=0.03)
+    assert torch.equal(module.whitening("video", features), features)
+    assert torch.equal(module.eval().whitening("audio", features), torch.zeros(2000, 2))
