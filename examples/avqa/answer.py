@@ -16,14 +16,14 @@ from .encoders import Encoders, load_encoders
 from .errors import UserError
 from .extract import ClipFeatures, encode_clip
 from .fit import load_model
-from .media import read_audio, read_frames
+from .media import probe, read_audio, read_frames
 from .module import AVQAModule
 from .picture import Looked, draw_answer
 from .prepare import feature_dims
 
 DEFAULT_RUN = Path("runs/demo")
-DRAWN_SIZE = (240, 320)
-"""Height and width of the frames in the picture, which are small: long clips need little memory so."""
+DRAWN_HEIGHT = 240
+"""Frames are read no higher than the picture needs them: a long video's would fill the memory."""
 
 
 def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, picture: Path | None = None) -> None:
@@ -55,7 +55,7 @@ def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, pi
     ranked = probabilities.argsort(descending=True)[:top].tolist()
     answers = [(module.answers[place], float(probabilities[place])) for place in ranked]
     out = picture or run / "answers" / f"{video.stem}-{_slug(text)}.png"
-    frames, sound = read_frames(video, size=DRAWN_SIZE), read_audio(video, seconds=len(clip.video))
+    frames, sound = read_frames(video, size=_drawn_size(video)), read_audio(video, seconds=len(clip.video))
     waveform = np.zeros(16000 * len(clip.video), np.float32) if sound is None else sound.reshape(-1)
     draw_answer(out, frames, waveform, question, answers, looked)
     Console().print(_table(answers, clip.silent))
@@ -82,6 +82,12 @@ def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -
     routings = {"sound": output.audio_routing, "sight": output.visual_routing}
     looked = [Looked(name, routing) for name, routing in routings.items()]
     return output.logits[0, 0].softmax(-1), looked
+
+
+def _drawn_size(video: Path) -> tuple[int, int]:
+    """(height, width) in the video's own proportions."""
+    info = probe(video)
+    return DRAWN_HEIGHT, max(round(DRAWN_HEIGHT * info.width / info.height), 1)
 
 
 def _table(answers: list[tuple[str, float]], silent: bool) -> Table:

@@ -21,7 +21,8 @@ from .files import written_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN_FRAMES = 8
+STRIP_SHAPE = 6.4
+"""The strip of frames is that many times as wide as high: so many square frames fit."""
 
 
 class Looked(NamedTuple):
@@ -73,7 +74,8 @@ def draw_answer(
 
 def _draw_frames(axes: Axes, frames: npt.NDArray[np.uint8]) -> None:
     seconds = len(frames)
-    shown = min(SHOWN_FRAMES, seconds)
+    height, width_of_one = frames.shape[1:3]
+    shown = min(max(round(STRIP_SHAPE * height / width_of_one), 1), seconds)
     width = seconds / shown
     for place in range(shown):
         picture = frames[min(int((place + 0.5) * width), seconds - 1)]

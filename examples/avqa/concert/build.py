@@ -25,7 +25,7 @@ SETTINGS = "settings.json"
 
 def concert(
     out: Path,
-    train: int = 1000,
+    train: int = 2000,
     val: int = 100,
     test: int = 300,
     duration: float = 30.0,

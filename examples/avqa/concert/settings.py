@@ -37,7 +37,7 @@ class ConcertSettings:
             not fit into `duration`.
     """
 
-    train: int = 1000
+    train: int = 2000
     val: int = 100
     test: int = 300
     duration: float = 30.0
