@@ -28,7 +28,8 @@ class QuestionRouter(nn.Module):
 
         center = clamp(anchor + tanh(a)/(2E), 0, 1)        std = max(sigmoid(b), 0.09)/9
 
-    QA-TIGER (arXiv 2503.04459), section 3.3.
+    QA-TIGER (arXiv 2503.04459), section 3.3. Anchors follow from the number of experts and are not in the state
+    dict: after `to_empty` call `reset_parameters` before loading one.
 
     Args:
         dim: D, channels of question and frames.

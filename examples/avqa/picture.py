@@ -108,7 +108,7 @@ def _draw_gaussians(axes: Axes, mixture: Looked, seconds: int) -> None:
         mixed = (routing.gates[0, :, None] * routing.weights[0]).sum(0).numpy()
         # Frame i of T is taken in the middle of its second, and stands at i/(T - 1) on the clip's own axis.
         axes.plot(np.linspace(0, seconds, len(mixed)), mixed, "k.", markersize=4, label="weight of a frame")
-        axes.legend(loc="upper right", fontsize=8, frameon=False)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), fontsize=8, frameon=False, borderpad=0)
     axes.set(xlim=(0, seconds), ylabel=f"{mixture.name}: gate × weight")
     axes.set_ylim(bottom=0)
 
