@@ -59,7 +59,9 @@ bench: setup ## time the layers against the published computation on this machin
 
 # Installs nothing and uses whichever python3 is there, as GPU machines come with their own PyTorch.
 gpu: ## tests and benchmarks on a GPU, with the python3 at hand; results also in $$OUT if it is set
-	python3 -m pytest -m gpu -p no:cacheprovider tests/gaussian_moe
+	@python3 -c "import torch, einops, numpy, pytest, hypothesis" || { echo "make gpu: python3 lacks a package"; exit 2; }
+	@python3 -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || { echo "make gpu: no CUDA device"; exit 2; }
+	python3 -m pytest -m gpu -p no:cacheprovider tests/gaussian_moe $(if $(OUT),--junitxml=$(OUT)/tests.xml)
 	python3 -m benchmarks run $(if $(OUT),--out $(OUT)/bench.json)
 
 clean: ## remove the environment and all caches; data/ and runs/ stay

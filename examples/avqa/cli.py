@@ -27,14 +27,18 @@ class Command(NamedTuple):
     summary: str
     positional: bool = False
     """Whether required arguments are given by place instead of by name."""
+    resumes: bool = True
+    """Whether the same command goes on where it was stopped."""
 
 
 COMMANDS = {
     "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
     "extract": Command("extract", "extract", "turn a folder of videos into features"),
     "fit": Command("fit", "fit", "train QA-TIGER"),
-    "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type"),
-    "answer": Command("answer", "answer", "answer a question about a video, with a picture of where it looked", True),
+    "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type", resumes=False),
+    "answer": Command(
+        "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
+    ),
     "compare": Command("compare", "compare", "train and test models over several seeds: the README's table"),
 }
 
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command again goes on from here", file=sys.stderr)
+        print(f"stopped{'; the same command again goes on from here' if command.resumes else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of a pipe has left (`| head`): not a fault, and nothing more can be printed.

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.managers import SyncManager
 from pathlib import Path
-from queue import Empty, Queue
+from queue import Queue
+from threading import Thread
+from typing import NoReturn
 
 import torch
 from rich.console import Console
 from tqdm import tqdm
 
 from .annotations import Question, read_json
-from .baselines import MostFrequentAnswer
 from .concert.oracle import fit_order_blind, order_blind_accuracy
 from .concert.scene import Scene
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
-from .evaluate import TEXT_ONLY, predict
+from .evaluate import TEXT_ONLY, predict, text_only_scores
 from .files import write_json, write_text
 from .fit import check_run, check_settings, is_finished, load_model, run_settings, train
 from .model import Pooling
 from .prepare import Prepared, prepare
+from .processes import cores, each_done
 from .provenance import provenance
 from .results import (
     AccuracyTable,
@@ -91,7 +90,7 @@ def compare(
     if len(set(seeds)) < len(seeds):
         raise UserError(f"seeds: each is trained once, got {', '.join(map(str, seeds))}")
     check_settings(data, model, optimizer, trainer, seeds)
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    threads = max(cores() // jobs, 1)
     runs = {
         name: [
             _Run(
@@ -114,7 +113,7 @@ def compare(
     prepared = prepare(data)
     _run_all([run for run in ordered if not _is_tested(run)], jobs)
     tables = {name: summarise([_run_table(run) for run in group]) for name, group in runs.items()}
-    tables[TEXT_ONLY] = _text_only_table(prepared)
+    tables[TEXT_ONLY] = _table(prepared.questions["test"], text_only_scores(prepared, "test"))
     if oracle := _oracle_table(data, prepared):
         tables[ORACLE] = oracle
     write_text(out / "table.md", to_markdown(tables))
@@ -137,26 +136,24 @@ def _run_all(runs: list[_Run], jobs: int) -> None:
     """Runs in processes of their own, with one bar over all epochs."""
     if not runs:
         return
-    context = get_context("spawn")
-    manager: SyncManager
-    with (
-        context.Manager() as manager,
-        ProcessPoolExecutor(jobs, mp_context=context) as pool,
-        tqdm(total=sum(run.trainer.max_epochs for run in runs), desc=f"{len(runs)} runs", unit="epoch") as bar,
-    ):
+    epochs = sum(run.trainer.max_epochs for run in runs)
+    with get_context("spawn").Manager() as manager, tqdm(total=epochs, desc=f"{len(runs)} runs", unit="epoch") as bar:
         ended: Queue[int] = manager.Queue()
-        futures = [pool.submit(_train_and_test, run, ended) for run in runs]
+        # Results are waited for elsewhere, so that the bar moves with every epoch.
+        counting = Thread(target=_count, args=(ended, bar), daemon=True)
+        counting.start()
         try:
-            while not all(future.done() for future in futures):
-                try:
-                    bar.update(ended.get(timeout=1))
-                except Empty:
-                    continue
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            for _ in each_done(_train_and_test, [(run, ended) for run in runs], jobs, finish=False):
+                continue
+        finally:
+            ended.put(0)
+            counting.join(timeout=5)
+
+
+def _count(ended: Queue[int], bar: tqdm[NoReturn]) -> None:
+    """Moves the bar by the epochs that are told; 0 ends it."""
+    while epochs := ended.get():
+        bar.update(epochs)
 
 
 def _train_and_test(run: _Run, ended: Queue[int]) -> None:
@@ -181,20 +178,12 @@ def _train_and_test(run: _Run, ended: Queue[int]) -> None:
             on_epoch=report,
         )
     module = load_model(run.out)
-    write_predictions(
-        run.out / PREDICTIONS, predict(module, prepared, "test", run.data.eval_clips_per_batch, bar=False)
-    )
+    write_predictions(run.out / PREDICTIONS, predict(module, prepared, "test", run.data, bar=False))
 
 
 def _run_table(run: _Run) -> AccuracyTable:
     predictions = read_predictions(run.out / PREDICTIONS)
     return _table([prediction.question for prediction in predictions], [prediction.score for prediction in predictions])
-
-
-def _text_only_table(prepared: Prepared) -> AccuracyTable:
-    questions = prepared.questions["test"]
-    predicted = MostFrequentAnswer.fit(prepared.questions["train"]).predict(questions)
-    return _table(questions, [float(answer == q.answer) for answer, q in zip(predicted, questions, strict=True)])
 
 
 def _table(questions: Sequence[Question], scores: Sequence[float]) -> AccuracyTable:

@@ -56,6 +56,7 @@ class ModelConfig:
         seconds_per_frame: seconds of features that are averaged into one frame of the model.
         whiten: principal components to keep of each kind of features ("audio", "video", "patches", "question",
             "words"), whitened by the training set; a kind that is left out goes in as it is.
+        feature_noise: standard deviation of the noise that training adds to whitened features, whose own is 1.
     """
 
     dim: int = 512

@@ -91,7 +91,8 @@ class ClipSampler(Sampler[list[int]]):
     Args:
         questions: what is asked.
         questions_per_clip: the most questions of an item; None for all of a clip's.
-        shuffle: whether to shuffle; otherwise items are in the order of their first question.
+        shuffle: whether to shuffle; otherwise clips are in the order of their first question, and single questions
+            in their own order.
         seed: of the order.
     """
 
@@ -111,6 +112,8 @@ class ClipSampler(Sampler[list[int]]):
         return sum(self._parts(len(numbers)) for numbers in self._clips.values())
 
     def __iter__(self) -> Iterator[list[int]]:
+        if self._most == 1 and not self._shuffle:
+            return iter([[number] for number in range(sum(map(len, self._clips.values())))])
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
         items = []
         for numbers in self._clips.values():

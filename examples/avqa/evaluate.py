@@ -55,17 +55,23 @@ def evaluate(
     data = replace(data, **{name: path for name, path in others.items() if path is not None})
     if getattr(data, split) is None:
         raise UserError(f"split: the run was made without {split} annotations; name them with --annotations FILE")
-    prepared = prepare(data, sorted({"train", split}))
+    prepared = prepare(data, sorted({"train", split}), features_of=[split])
     check_vocabulary(module, prepared.vocabulary)
     if module.feature_dims != prepared.feature_dims:
         raise UserError(f"features: {run} was trained without features; leave the option out, or name another run")
-    predictions = predict(module, prepared, split, data.eval_clips_per_batch)
-    systems = {"QA-TIGER": table(predictions), TEXT_ONLY: text_only_table(prepared, split)}
+    predictions = predict(module, prepared, split, data)
+    questions = prepared.questions[split]
+    text_only = accuracy_table(questions, text_only_scores(prepared, split), topics=_topics(questions))
+    systems = {"QA-TIGER": table(predictions), TEXT_ONLY: text_only}
     out = out or run / split
     write_predictions(out / "predictions.csv", predictions)
     write_tables(out / "table.json", systems)
     write_text(out / "table.md", to_markdown(systems))
     Console().print(render(systems))
+    ours, theirs = (
+        sum(row.accuracy or 0.0 for row in system.rows if row.kind == "total") for system in systems.values()
+    )
+    print(f"{100 * (ours - theirs):+.2f} points against the text alone")
     print(f"Results: {out / 'table.md'}, {out / 'table.json'}, {out / 'predictions.csv'}")
 
 
@@ -96,13 +102,10 @@ def check_vocabulary(module: AVQAModule, vocabulary: Vocabulary) -> None:
 
 
 @torch.inference_mode()
-def predict(
-    module: AVQAModule, prepared: Prepared, split: str, clips_per_batch: int, bar: bool = True
-) -> list[Prediction]:
+def predict(module: AVQAModule, prepared: Prepared, split: str, data: DataConfig, bar: bool = True) -> list[Prediction]:
     """One prediction a question, in the annotations' order; a clip is read once for all its questions."""
     questions = prepared.questions[split]
-    single = module.model.audio_moe.released_expert_order
-    loader = prepared.loader(split, clips_per_batch, 1 if single else None)
+    loader = prepared.evaluation_loader(split, data, module.model.audio_moe.released_expert_order)
     module = module.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     probabilities = torch.zeros(len(questions), len(module.answers))
     batch: Batch
@@ -122,12 +125,11 @@ def table(predictions: Sequence[Prediction]) -> AccuracyTable:
     return accuracy_table(questions, [prediction.score for prediction in predictions], topics=_topics(questions))
 
 
-def text_only_table(prepared: Prepared, split: str) -> AccuracyTable:
-    """What the most frequent training answer to each question's text scores."""
+def text_only_scores(prepared: Prepared, split: str) -> list[float]:
+    """What the most frequent training answer to each question's text scores, 0 or 1 each."""
     questions = prepared.questions[split]
     predicted = MostFrequentAnswer.fit(prepared.questions["train"]).predict(questions)
-    scores = [float(answer == question.answer) for answer, question in zip(predicted, questions, strict=True)]
-    return accuracy_table(questions, scores, topics=_topics(questions))
+    return [float(answer == question.answer) for answer, question in zip(predicted, questions, strict=True)]
 
 
 def _topics(questions: Sequence[Question]) -> bool:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +18,7 @@ from .encoders import Encoders, Modality, load_encoders
 from .errors import UserError
 from .features import FeatureFolder, IndexRecord
 from .media import probe, read_audio, read_frames
+from .processes import cores, each_done
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
 _SHOWN = 5
@@ -82,12 +78,11 @@ def extract(
     pending = {video_id: path for video_id, path in paths.items() if not _done(folder, video_id, path, preset)}
     broken = _probe_all(pending, skip_broken)
     jobs = [(pending[video_id], folder) for video_id in pending if video_id not in broken]
-    # On Linux a container may grant fewer cores than the machine has.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    run = _run_here if min(workers or cores, len(jobs)) <= 1 else _run_in_processes(min(workers or cores, len(jobs)))
+    wanted = min(workers or cores(), len(jobs))
+    outcomes = _run_here(jobs, preset) if wanted <= 1 else _run_in_processes(jobs, preset, wanted)
     with tqdm(total=len(paths), initial=len(paths) - len(pending), desc="extracting", unit="video") as bar:
         bar.update(len(broken))
-        for path, fault in run(jobs, preset):
+        for path, fault in outcomes:
             bar.update()
             if fault is None:
                 continue
@@ -172,24 +167,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _run_in_processes(workers: int) -> Callable[[list[Job], str], Iterator[Outcome]]:
-    def run(jobs: list[Job], preset: str) -> Iterator[Outcome]:
-        # Forked processes would inherit torch's locked thread pool.
-        context = get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(preset,))
-        try:
-            futures: dict[Future[str | None], Path] = {pool.submit(_work, *job): job[0] for job in jobs}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise UserError(
-                f"a worker process died, perhaps for lack of memory; give fewer than {workers} workers"
-            ) from None
-        finally:
-            # The videos in work are finished, the others not begun.
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    return run
+def _run_in_processes(jobs: list[Job], preset: str, workers: int) -> Iterator[Outcome]:
+    for place, fault in each_done(_work, list(jobs), workers, _start_worker, (preset,)):
+        yield jobs[place][0], fault
 
 
 _encoders: Encoders | None = None
@@ -197,8 +177,6 @@ _encoders: Encoders | None = None
 
 def _start_worker(preset: str) -> None:
     global _encoders
-    # Ctrl-C reaches every process; the parent stops the work between two videos.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _encoders = load_encoders(preset)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from .errors import UserError
 from .files import write_array, write_json
 
 INDEX_FOLDER = "index"
+CHECKED = "checked.json"
+"""Size and time of the files whose values were found to be finite."""
 # Pictures fill the disk, and lose nothing that matters in half precision; a log-mel deviation might.
 _DISK_DTYPES: dict[Modality, type[np.floating[Any]]] = {
     "audio": np.float32,
@@ -167,8 +170,31 @@ class FeatureFolder:
             more = f"; and {len(faults) - _SHOWN_OFFENDERS} more" if len(faults) > _SHOWN_OFFENDERS else ""
             raise UserError(
                 f"features in {self.root} cannot be used: {'; '.join(faults[:_SHOWN_OFFENDERS])}{more}; "
-                "extract these videos again, or name the right folders and dimensions"
+                "extract these videos again"
             )
+
+    def check_values(self, video_ids: Iterable[str]) -> None:
+        """Reads every video's features once, to find NaN and infinity; files that did not change since are skipped.
+
+        Raises:
+            UserError: as `load`.
+        """
+        memory = self.root / CHECKED
+        known: dict[str, list[list[int]]] = {}
+        if memory.exists():
+            # Only a memory: one that cannot be read is made anew.
+            with suppress(ValueError, OSError):
+                known = json.loads(memory.read_text(encoding="utf-8"))
+        stamps = {video_id: self._stamps(video_id) for video_id in video_ids}
+        changed = [video_id for video_id, stamp in stamps.items() if known.get(video_id) != stamp]
+        for video_id in tqdm(changed, desc="reading features", unit="video", delay=2):
+            self.load(video_id)
+        if changed:
+            write_json(memory, known | stamps)
+
+    def _stamps(self, video_id: str) -> list[list[int]]:
+        found = (self.path(video_id, modality).stat() for modality in MODALITIES)
+        return [[stat.st_size, stat.st_mtime_ns] for stat in found]
 
     def _index_path(self, video_id: str) -> Path:
         return self.root / INDEX_FOLDER / f"{_plain(video_id)}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import pickle
@@ -100,7 +101,7 @@ def train(
             lightning.fit(
                 module,
                 prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed),
-                prepared.loader("val", data.eval_clips_per_batch, 1 if model.released_expert_order else None),
+                prepared.evaluation_loader("val", data, model.released_expert_order),
                 ckpt_path=resume if resume.exists() else None,
                 weights_only=True,
             )
@@ -108,8 +109,9 @@ def train(
             # Lightning's answer to Ctrl-C, and to the signal that asks a process to end. It turns Ctrl-C off before.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
-    accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS)]
-    write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": max(accuracies)})
+    # A run may be told not to validate after every epoch.
+    accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS) if row["val/accuracy"]]
+    write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": max(accuracies, default=None)})
 
 
 def _module(
@@ -196,9 +198,15 @@ def run_settings(
         "optimizer": asdict(optimizer),
         "trainer": asdict(trainer),
         "seed": seed,
+        "annotations": {path.name: _digest(path) for path in (data.answers, data.train, data.val) if path.is_file()},
     }
     plain: dict[str, Any] = json.loads(json.dumps(whole, default=str))
     return plain
+
+
+def _digest(path: Path) -> str:
+    """Tells a file's content: other questions under an old name are another run."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def check_settings(
@@ -255,7 +263,6 @@ def _quiet_lightning() -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    torch.set_float32_matmul_precision("high")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")

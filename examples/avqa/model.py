@@ -150,6 +150,8 @@ class QATiger(nn.Module):
         for (name, features), projection in zip(inputs.items(), self._projections(), strict=True):
             if features.shape[-1] != projection.in_features:
                 raise ValueError(f"{name} must be [..., {projection.in_features}], got {list(features.shape)}")
+        if self.audio_moe.released_expert_order and question.dim() == 3:
+            raise ValueError("released_expert_order is defined for one question a clip; question has a question axis")
         if question.dim() + 1 != words.dim():
             raise ValueError(
                 f"question and words must both have a question axis or neither, got {list(question.shape)} and "

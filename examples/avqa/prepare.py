@@ -49,6 +49,16 @@ class Prepared:
             generator=torch.Generator().manual_seed(seed),
         )
 
+    def evaluation_loader(self, split: str, data: DataConfig, released_expert_order: bool) -> DataLoader[Item]:
+        """All of a clip's questions at once.
+
+        With the published indexing, as the released accuracy was measured: single questions in the file's order,
+        in batches as large as in training.
+        """
+        if released_expert_order:
+            return self.loader(split, data.clips_per_batch, 1)
+        return self.loader(split, data.eval_clips_per_batch, None)
+
     def samples(self, split: str, seed: int) -> dict[str, Tensor]:
         """Features of some clips and all questions of a split, [N, D] each, to fit a whitening to."""
         video_ids = sorted({question.video_id for question in self.questions[split]})
@@ -65,12 +75,15 @@ class Prepared:
         }
 
 
-def prepare(data: DataConfig, splits: Sequence[str] = ("train", "val", "test")) -> Prepared:
-    """Reads annotations, checks every feature file's header, encodes the questions.
+def prepare(
+    data: DataConfig, splits: Sequence[str] = ("train", "val", "test"), features_of: Sequence[str] | None = None
+) -> Prepared:
+    """Reads annotations, checks every feature file, encodes the questions.
 
     Args:
         data: where everything is.
         splits: which of train, val and test to read; a split without a file is left out.
+        features_of: the splits whose features are needed; by default all of `splits`.
 
     Raises:
         UserError: a file is missing, broken or of another shape, or names something unknown.
@@ -85,7 +98,10 @@ def prepare(data: DataConfig, splits: Sequence[str] = ("train", "val", "test")) 
         if not data.features.is_dir():
             raise UserError(f"features: no such folder: {data.features}; make it with: python -m examples.avqa extract")
         features = FeatureFolder(data.features, encoders.folders)
-        features.check(sorted({question.video_id for part in questions.values() for question in part}), encoders.dims)
+        needed = [part for split, part in questions.items() if features_of is None or split in features_of]
+        video_ids = sorted({question.video_id for part in needed for question in part})
+        features.check(video_ids, encoders.dims)
+        features.check_values(video_ids)
     cache = data.questions_cache
     if cache is None and data.features is not None:
         cache = data.features / "questions.npz"

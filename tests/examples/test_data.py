@@ -155,3 +155,8 @@ def test_a_batch_moves_whole() -> None:
     batch = _collate(_questions(["a"]))([Item(constant_features(), [0])]).to(torch.device("meta"))
     assert all(part is None or part.is_meta for part in batch)
     assert batch.padding_mask is None
+
+
+def test_single_questions_that_are_not_shuffled_keep_their_order() -> None:
+    questions = _questions(["b", "a", "b", "c", "a"])
+    assert list(ClipSampler(questions, 1, shuffle=False)) == [[0], [1], [2], [3], [4]]

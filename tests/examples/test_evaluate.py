@@ -65,7 +65,8 @@ def test_predictions_are_the_models(tiny: TinyData, tiny_run: Path, tested: Path
 @pytest.mark.parametrize("clips", [1, 2, 50])
 def test_batches_do_not_matter(tiny: TinyData, tiny_run: Path, tested: Path, clips: int) -> None:
     stored = read_predictions(tested / "predictions.csv")
-    now = predict(load_model(tiny_run), prepare(tiny.config), "test", clips, bar=False)
+    config = replace(tiny.config, eval_clips_per_batch=clips)
+    now = predict(load_model(tiny_run), prepare(config), "test", config, bar=False)
     assert [p.predicted for p in now] == [p.predicted for p in stored]
     assert [p.probability for p in now] == pytest.approx([p.probability for p in stored], abs=1e-5)
 

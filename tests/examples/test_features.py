@@ -14,7 +14,7 @@ from torch import Tensor
 
 from examples.avqa.encoders import FeatureDims, Modality
 from examples.avqa.errors import UserError
-from examples.avqa.features import FeatureFolder, IndexRecord
+from examples.avqa.features import FeatureFolder, IndexRecord, VideoFeatures
 
 FOLDERS: dict[Modality, str] = {"audio": "vggish", "video": "frame_ViT-L14@336px", "patches": "visual_tome14"}
 DIMS = FeatureDims(audio=5, video=4, patches=(2, 3), question=6, words=6)
@@ -188,3 +188,29 @@ def test_a_broken_index_is_named(folder: FeatureFolder) -> None:
 def test_folders_need_a_name_for_each_modality(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name audio; name exactly audio, video, patches"):
         FeatureFolder(tmp_path, {"audio": "vggish"})
+
+
+def test_values_are_read_once_and_again_where_a_file_changed(
+    folder: FeatureFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    load = FeatureFolder.load
+
+    def counting(self: FeatureFolder, video_id: str) -> VideoFeatures:
+        read.append(video_id)
+        return load(self, video_id)
+
+    monkeypatch.setattr(FeatureFolder, "load", counting)
+    folder.check_values(["a", "b"])
+    folder.check_values(["a", "b"])
+    assert read == ["a", "b"]
+    path = folder.path("b", "audio")
+    array = np.load(path)
+    array[0, 0] = np.nan
+    np.save(path, array)
+    with pytest.raises(UserError, match="NaN"):
+        folder.check_values(["a", "b"])
+    (folder.root / "checked.json").write_text("{")
+    with pytest.raises(UserError, match="NaN"):
+        folder.check_values(["a", "b"])
+    assert read == ["a", "b", "b", "a", "b"]

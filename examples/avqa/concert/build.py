@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
 
 from examples.avqa.errors import UserError
+from examples.avqa.processes import cores, each_done
 
 from .annotate import write_annotations
 from .pictures import NUM_DRAWINGS
@@ -85,17 +83,6 @@ def _render_all(scenes: list[Scene], folder: Path, workers: int | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pending = [(scene, folder / f"{scene.video_id}.mp4") for scene in scenes]
     pending = [(scene, path) for scene, path in pending if not path.exists()]
-    # On Linux a container may grant fewer cores than the machine has.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with (
-        ProcessPoolExecutor(workers or cores, mp_context=get_context("spawn")) as pool,
-        tqdm(total=len(scenes), initial=len(scenes) - len(pending), desc="rendering", unit="concert") as bar,
-    ):
-        futures = [pool.submit(render_concert, scene, path) for scene, path in pending]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with tqdm(total=len(scenes), initial=len(scenes) - len(pending), desc="rendering", unit="concert") as bar:
+        for _ in each_done(render_concert, list(pending), workers or cores()):
+            bar.update()

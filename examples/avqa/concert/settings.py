@@ -1,4 +1,7 @@
-"""How the built-in concerts are drawn. Fixed before any model was trained, and never tuned on one."""
+"""How the built-in concerts are drawn. Fixed before models were compared, and never tuned on a comparison.
+
+The number of training concerts alone was raised after first trials of QA-TIGER (docs/decisions.md).
+"""
 
 from __future__ import annotations
 

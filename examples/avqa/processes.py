@@ -1,0 +1,68 @@
+"""Processes for long work: one a core, stopped between two jobs, a dead one told in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from .errors import UserError
+
+T = TypeVar("T")
+
+
+def cores() -> int:
+    """How many cores this process may use: on Linux a container may grant fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def each_done(
+    work: Callable[..., T],
+    jobs: list[tuple[Any, ...]],
+    workers: int,
+    start: Callable[..., None] | None = None,
+    start_arguments: tuple[Any, ...] = (),
+    finish: bool = True,
+) -> Iterator[tuple[int, T]]:
+    """The place and the result of each job, as soon as it is done; the first job that fails ends the others.
+
+    Args:
+        work: what to do, given a job's arguments; a function of a module.
+        jobs: each job's arguments.
+        workers: processes.
+        start: called once in each process with `start_arguments`.
+        start_arguments: see `start`.
+        finish: whether Ctrl-C lets jobs at work finish, which long ones should not.
+
+    Raises:
+        UserError: a process died.
+    """
+    # Forked processes would inherit torch's locked thread pool.
+    pool = ProcessPoolExecutor(
+        min(workers, max(len(jobs), 1)),
+        mp_context=get_context("spawn"),
+        initializer=_start,
+        initargs=(start, start_arguments, finish),
+    )
+    try:
+        futures: dict[Future[T], int] = {pool.submit(work, *job): place for place, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise UserError(
+            f"a worker process died, perhaps for lack of memory; give fewer than {workers} at a time"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...], finish: bool) -> None:
+    if finish:
+        # Ctrl-C reaches every process; the parent stops the work between two jobs.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if start is not None:
+        start(*arguments)
