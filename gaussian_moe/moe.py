@@ -167,6 +167,11 @@ class TemporalMoE(nn.Module):
                 times=times,
                 duration=duration,
             )
+        else:
+            # The router, which checks the question otherwise, is not asked.
+            axis = ["Q"] if question.dim() == 3 else []
+            _checks.channels("question", question, [frames.shape[0], *axis], self.experts.weight1)
+            _checks.shape("routing.gates", routing.gates, [*question.shape[:-1], "K"])
         pooled = [
             norm(self.experts(source, routing, key_padding_mask=padding, times=times, duration=duration))
             for norm, source in zip(self.norms, sources, strict=True)

@@ -156,3 +156,13 @@ def test_gaussian_weights() -> None:
     refuses(gaussian_weights, "centers", "[3, 3]", centers=torch.zeros(3, 3), stds=centers, frames=FRAMES)
     refuses(gaussian_weights, "stds", "[2, 3]", centers=centers, stds=torch.zeros(2, 4), frames=FRAMES)
     refuses(gaussian_weights, "duration", centers=centers, stds=centers, frames=FRAMES, duration=1.0)
+
+
+def test_a_question_is_checked_also_where_a_routing_is_given() -> None:
+    moe = TemporalMoE(16, num_experts=3, top_k=2, heads=4)
+    frames = torch.randn(2, 5, 16)
+    routing = moe.router(torch.randn(2, 16), frames)
+    with pytest.raises(ValueError, match="question must have shape"):
+        moe(torch.randn(3, 7), frames, routing=routing)
+    with pytest.raises(ValueError, match=r"routing\.gates must have shape"):
+        moe(torch.randn(2, 4, 16), frames, routing=routing)
