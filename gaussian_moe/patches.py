@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._mlp import two_layers
 from .attention import Attention
 
 
@@ -47,16 +48,10 @@ class PatchFusion(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        hidden_dim = max(dim // 2, 1) if hidden_dim is None else hidden_dim
-        _checks.positive(hidden_dim=hidden_dim)
         self.dim = dim
         self.self_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
         self.cross_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden_dim, device=device, dtype=dtype),
-            nn.ReLU(),
-            nn.Linear(hidden_dim, dim, device=device, dtype=dtype),
-        )
+        self.mlp = two_layers(dim, hidden_dim, device, dtype)
         self.dropout = nn.Dropout(dropout)
         self.audio_norm = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.video_norm = nn.LayerNorm(dim, device=device, dtype=dtype)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._mlp import two_layers
 from .attention import Attention
 
 
@@ -43,15 +44,9 @@ class ProgressiveRefiner(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        hidden_dim = max(dim // 2, 1) if hidden_dim is None else hidden_dim
-        _checks.positive(hidden_dim=hidden_dim)
         self.dim = dim
         self.attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden_dim, device=device, dtype=dtype),
-            nn.ReLU(),
-            nn.Linear(hidden_dim, dim, device=device, dtype=dtype),
-        )
+        self.mlp = two_layers(dim, hidden_dim, device, dtype)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.reset_parameters()

@@ -15,8 +15,8 @@ from .functional import gaussian_weights
 from .routing import Routing
 from .timeline import emptied, padding_from_lengths
 
-MIN_STD, MAX_STD = 0.01, 1 / 9
-"""Range of an expert's std as a fraction of the clip: `max(sigmoid(b), 0.09) / 9`."""
+LEAST_WIDTH, WIDTHS = 0.09, 9
+"""An expert's std as a fraction of the clip is `max(sigmoid(b), LEAST_WIDTH) / WIDTHS`."""
 
 
 class QuestionRouter(nn.Module):
@@ -153,7 +153,7 @@ class QuestionRouter(nn.Module):
         raw = raw.gather(-2, indices.unsqueeze(-1).expand(*indices.shape, 2))
         anchors = (self.slots[indices].to(raw.dtype) + 0.5) / self.num_experts
         centers = (anchors + raw[..., 0].tanh() / (2 * self.num_experts)).clamp(0.0, 1.0)
-        stds = raw[..., 1].sigmoid().clamp(min=0.09) / 9
+        stds = raw[..., 1].sigmoid().clamp(min=LEAST_WIDTH) / WIDTHS
         return centers, stds
 
     def extra_repr(self) -> str:

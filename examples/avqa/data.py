@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return Batch(*(part if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
+        return Batch(*(part if part is None else part.to(device) for part in self))  # type: ignore[arg-type]  # in the fields' order
 
 
 class Item(NamedTuple):

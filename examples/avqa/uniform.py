@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gaussian_moe import Routing, TemporalMoE
+from gaussian_moe.timeline import padding_from_lengths
 
 
 class UniformMoE(TemporalMoE):
@@ -26,12 +27,8 @@ class UniformMoE(TemporalMoE):
             timing = {name: kwargs.get(name) for name in ("key_padding_mask", "lengths", "times", "duration")}
             routing = self.router(question, frames, **timing)
         assert routing.weights is not None
-        # A frame within reach of no Gaussian has weight 0 too; only padding may keep it.
         weights = torch.ones_like(routing.weights)
-        mask, lengths = kwargs.get("key_padding_mask"), kwargs.get("lengths")
-        if lengths is not None:
-            mask = torch.arange(frames.shape[1], device=frames.device) >= lengths.unsqueeze(-1)
-        if mask is not None:
-            padding = mask.view(mask.shape[0], *[1] * (weights.dim() - 2), mask.shape[1])
-            weights = weights.masked_fill(padding, 0.0)
+        padding = padding_from_lengths(frames, kwargs.get("key_padding_mask"), kwargs.get("lengths"))
+        if padding is not None:
+            weights = weights.masked_fill(padding.view(len(padding), *[1] * (weights.dim() - 2), padding.shape[1]), 0.0)
         return super().forward(question, frames, routing=routing._replace(weights=weights), **kwargs)

@@ -29,7 +29,7 @@ def test_results_are_those_of_float64_within_the_dtypes_rounding(top_k: int, dty
     exact = copy.deepcopy(layer).double()(question.double(), frames.double(), lengths=lengths)
     layer = layer.to("cuda", dtype)
     got = layer(question.to("cuda", dtype), frames.to("cuda", dtype), lengths=lengths.cuda())
-    # The result is a LayerNorm's, of order 1; the bounds are a few units in the last place of what is summed.
+    # The result is a LayerNorm's, of order 1; the bounds are some tens of the dtype's rounding.
     assert (got.double().cpu() - exact).abs().max() < bound
     got.sum().backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in layer.parameters())

@@ -38,7 +38,7 @@ def test_from_meta_by_to_empty_and_reset_parameters(layer: Callable[..., nn.Modu
     wanted = layer(16)
     wanted.reset_parameters()  # type: ignore[operator]  # construction draws in another order
     torch.manual_seed(3)
-    wanted.reset_parameters()  # type: ignore[operator]
+    wanted.reset_parameters()  # type: ignore[operator]  # every layer has it
     for (name, got), same in zip(module.named_parameters(), wanted.parameters(), strict=True):
         assert torch.equal(got, same), name
     for buffer, wanted_buffer in zip(module.buffers(), wanted.buffers(), strict=True):
