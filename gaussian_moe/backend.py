@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from typing import Literal
 
+import torch
+
+from .kernels import runtime
+
 Backend = Literal["auto", "triton", "torch"]
 BACKENDS = ("auto", "triton", "torch")
 VARIABLE = "GAUSSIAN_MOE_BACKEND"
@@ -16,11 +20,25 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
 
 
-def resolve_backend(backend: str) -> Literal["torch"]:
-    """The implementation for this call: `backend`, or where that is "auto", the environment's GAUSSIAN_MOE_BACKEND.
+def fused(
+    backend: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    unfused: str | None = None,
+    *,
+    prefer_torch_on_cpu: bool = False,
+) -> bool:
+    """Whether this call goes to the fused operators: `backend`, or where that is "auto", the environment's word.
+
+    Args:
+        backend: "auto", "triton" or "torch"; "auto" follows GAUSSIAN_MOE_BACKEND where that is set.
+        device: where the frames are.
+        dtype: what the experts compute in.
+        unfused: why this request has no fused path, if it has none.
+        prefer_torch_on_cpu: "auto" takes the plain path on a CPU, where it is no slower.
 
     Raises:
-        ValueError: an unknown name, or an explicit request that cannot be met.
+        ValueError: an unknown name, or "triton" where its kernels cannot run; the message says why.
     """
     check_backend(backend)
     source = "backend"
@@ -28,6 +46,35 @@ def resolve_backend(backend: str) -> Literal["torch"]:
         source, backend = VARIABLE, os.environ[VARIABLE]
         if backend not in BACKENDS:
             raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "torch":
+        return False
+    obstacle = unfused or _exporting()
     if backend == "triton":
-        raise ValueError(f"{source}='triton': this version has no fused kernel; use 'auto' or 'torch'")
-    return "torch"
+        if obstacle := obstacle or _no_triton(device, dtype):
+            raise ValueError(f"{source}='triton': {obstacle}; use 'auto' or 'torch'")
+        return True
+    if obstacle:
+        return False
+    if device.type == "cpu" and not runtime.INTERPRETED:
+        # There the operators have an implementation in torch of their own.
+        return not prefer_torch_on_cpu
+    return _no_triton(device, dtype) is None
+
+
+def _exporting() -> str | None:
+    if torch.compiler.is_exporting():
+        return "an exported program holds plain aten operations"
+    return None
+
+
+def _no_triton(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the Triton kernels cannot run there, or None where they can."""
+    if not runtime.triton_there():
+        return "the package triton is not installed (it comes with PyTorch for CUDA on Linux)"
+    if not runtime.runs_triton(device):
+        if device.type == "cpu":
+            return "on a CPU the kernels run under Triton's interpreter only (TRITON_INTERPRET=1, set before import)"
+        return f"the kernels run on CUDA devices, not on {device.type!r}"
+    if dtype == torch.float64 and not runtime.INTERPRETED:
+        return "the kernels have no float64"
+    return None

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from .backend import check_backend
-from .functional import gaussian_expert_pool, gaussian_weights
+from .functional import gaussian_expert_pool
 from .routing import Routing
-from .timeline import emptied, padding_from_lengths
 
 
 class GaussianExpert(nn.Module):
@@ -72,28 +71,29 @@ class GaussianExpert(nn.Module):
 
     def forward(
         self,
-        frames: Tensor,  # [B, T, D]
+        frames: Tensor,  # [B, T, D] or [B, S, T, D]
         routing: Routing,
         *,
         key_padding_mask: Tensor | None = None,  # [B, T] bool
         lengths: Tensor | None = None,  # [B] int
         times: Tensor | None = None,  # [B, T] or [T]
         duration: Tensor | float | None = None,  # [B] or one number
-    ) -> Tensor:  # [B, D] or [B, Q, D]
+    ) -> Tensor:  # [B, D] or [B, Q, D]; [B, S, D] or [B, Q, S, D] with streams
         """Pools each clip.
 
         Args:
-            frames: [B, T, D]. What padded frames hold does not matter.
+            frames: [B, T, D], or [B, S, T, D] for S streams under one routing. What padded frames hold does not
+                matter.
             routing: gates, indices, centers and stds with leading dimensions [B] or [B, Q]. Where its `weights`
-                are None they are computed from centers, stds, `times` and `duration`; padded frames count for
-                nothing either way.
+                are None they follow from centers, stds, `times` and `duration`, which is the fastest, as they are
+                then never stored; padded frames count for nothing either way.
             key_padding_mask: [B, T] bool, True = ignore.
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken.
             duration: [B] or a number, each clip's length in the unit of `times`.
 
         Returns:
-            [B, D], or [B, Q, D] where the routing has a question axis.
+            [B, D], or [B, Q, D] where the routing has a question axis; with streams [B, S, D] or [B, Q, S, D].
 
         Raises:
             ValueError: a wrong shape or dtype, or padding together with `released_expert_order`.
@@ -103,33 +103,23 @@ class GaussianExpert(nn.Module):
                 "released_expert_order is defined without padding only; drop key_padding_mask and lengths, "
                 "or build the layer with released_expert_order=False"
             )
-        _checks.channels("frames", frames, ["B", "T"], self.weight1)
-        padding = padding_from_lengths(frames, key_padding_mask, lengths)
-        weights = routing.weights
-        if weights is None:
-            weights = gaussian_weights(
-                routing.centers,
-                routing.stds,
-                frames,
-                key_padding_mask=padding,
-                times=times,
-                duration=duration,
-                backend=self.backend,
-            )
-        elif padding is not None:
-            _checks.shape("routing.weights", weights, [frames.shape[0], *routing.gates.shape[1:], frames.shape[1]])
-            weights = weights.masked_fill(
-                padding.view(padding.shape[0], *[1] * (weights.dim() - 2), padding.shape[1]), 0.0
-            )
+        _checks.channels("frames", frames, ["B", "S", "T"] if frames.dim() == 4 else ["B", "T"], self.weight1)
+        given = routing.weights
         return gaussian_expert_pool(
-            emptied(frames, padding),
+            frames,
             routing.gates,
             routing.indices,
-            weights,
+            given,
             self.weight1,
             self.bias1,
             self.weight2,
             self.bias2,
+            centers=routing.centers if given is None else None,
+            stds=routing.stds if given is None else None,
+            key_padding_mask=key_padding_mask,
+            lengths=lengths,
+            times=times,
+            duration=duration,
             released_expert_order=self.released_expert_order,
             backend=self.backend,
         )

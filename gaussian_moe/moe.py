@@ -15,7 +15,6 @@ from . import _checks
 from .expert import GaussianExpert
 from .router import QuestionRouter
 from .routing import Routing
-from .timeline import padding_from_lengths
 
 
 class TemporalMoE(nn.Module):
@@ -157,44 +156,44 @@ class TemporalMoE(nn.Module):
                 "released_expert_order is defined for one question a clip and without padding; "
                 "build the layer with released_expert_order=False for key_padding_mask, lengths or [B, Q, D]"
             )
-        padding = padding_from_lengths(frames, key_padding_mask, lengths)
-        sources = self._sources(frames, streams)
+        source = self._source(frames, streams)
+        timing = {"key_padding_mask": key_padding_mask, "lengths": lengths, "times": times, "duration": duration}
         if routing is None:
-            routing = self.router(
-                question,
-                frames,
-                key_padding_mask=padding,
-                times=times,
-                duration=duration,
-            )
+            routing = self.router(question, frames, **timing, return_weights=return_routing)
+            # The weights are for whoever asked: the experts take theirs from centers and stds and need not store them.
+            profile = routing._replace(weights=None)
         else:
             # The router, which checks the question otherwise, is not asked.
             axis = ["Q"] if question.dim() == 3 else []
             _checks.channels("question", question, [frames.shape[0], *axis], self.experts.weight1)
             _checks.shape("routing.gates", routing.gates, [*question.shape[:-1], "K"])
-        pooled = [
-            norm(self.experts(source, routing, key_padding_mask=padding, times=times, duration=duration))
-            for norm, source in zip(self.norms, sources, strict=True)
-        ]
-        result = torch.stack(pooled, dim=-2) if self.num_streams else pooled[0]
+            profile = routing
+        pooled = self.experts(source, profile, **timing)
+        if not self.num_streams:
+            result = self.norms[0](pooled)
+        else:
+            parts = zip(self.norms, pooled.unbind(-2), strict=True)
+            result = torch.stack([norm(part) for norm, part in parts], dim=-2)
         return (result, routing) if return_routing else result
 
-    def _sources(self, frames: Tensor, streams: Tensor | Sequence[Tensor] | None) -> list[Tensor]:
-        """What the experts read: the frames, or for each stream the frames and it."""
+    def _source(self, frames: Tensor, streams: Tensor | Sequence[Tensor] | None) -> Tensor:
+        """What the experts read: the frames [B, T, D], or for each stream the frames and it, [B, S, T, D]."""
         if not self.num_streams:
             if streams is not None:
                 raise ValueError("streams were given to a layer without; build it with num_streams=S")
-            return [frames]
+            return frames
         if streams is None:
             raise ValueError(f"streams are missing: this layer has num_streams={self.num_streams}")
         if isinstance(streams, Tensor):
             _checks.shape("streams", streams, [frames.shape[0], self.num_streams, *frames.shape[1:]])
-            streams = streams.unbind(1)
-        if len(streams) != self.num_streams:
-            raise ValueError(f"streams must hold {self.num_streams} tensors, got {len(streams)}")
-        for number, stream in enumerate(streams):
-            _checks.channels(f"streams[{number}]", stream, frames.shape[:-1], self.experts.weight1)
-        return [frames + stream for stream in streams]
+            _checks.channels("streams", streams, streams.shape[:-1], self.experts.weight1)
+        else:
+            if len(streams) != self.num_streams:
+                raise ValueError(f"streams must hold {self.num_streams} tensors, got {len(streams)}")
+            for number, stream in enumerate(streams):
+                _checks.channels(f"streams[{number}]", stream, frames.shape[:-1], self.experts.weight1)
+            streams = torch.stack(tuple(streams), dim=1)
+        return frames.unsqueeze(1) + streams
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_streams={self.num_streams}"

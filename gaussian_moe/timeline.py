@@ -5,6 +5,8 @@ B batch, T frames.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -95,3 +97,34 @@ def _even_times(num_frames: int, padding: Tensor | None, dtype: torch.dtype, dev
     valid = (~padding).to(dtype)
     number = valid.cumsum(-1) - 1
     return number.clamp(min=0) / (valid.sum(-1, keepdim=True) - 1).clamp(min=1)
+
+
+class Clock(NamedTuple):
+    """When the frames of each clip were taken, as the operators read it: never both lengths and padding."""
+
+    times: Tensor | None
+    """[B, T] wide, fraction of the clip; None = evenly spaced over the valid frames."""
+    lengths: Tensor | None
+    """[B] integers, valid frames at the start of each clip."""
+    padding: Tensor | None
+    """[B, T] bool, True = ignore; only together with times."""
+
+
+def frame_clock(
+    frames: Tensor,  # [B, T, ...]
+    key_padding_mask: Tensor | None,  # [B, T] bool
+    lengths: Tensor | None,  # [B] int
+    times: Tensor | None,  # [B, T] or [T], any unit
+    duration: Tensor | float | None,  # [B] or one number
+    wide: torch.dtype,
+) -> Clock:
+    """Lengths stay lengths, which need no mask in memory; everything else becomes times and a mask.
+
+    Raises:
+        ValueError: as `padding_from_lengths` and `frame_times`.
+    """
+    padding = padding_from_lengths(frames, key_padding_mask, lengths)
+    if times is None and duration is None and key_padding_mask is None:
+        return Clock(None, lengths, None)
+    place = frame_times(frames, padding, times, duration)
+    return Clock(place.to(wide).expand(frames.shape[:2]), None, padding)

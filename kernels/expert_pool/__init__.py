@@ -2,5 +2,6 @@
 
 from .factored import expert_pool_factored
 from .reference import expert_pool_reference
+from .second_layer import mix
 
-__all__ = ["expert_pool_factored", "expert_pool_reference"]
+__all__ = ["expert_pool_factored", "expert_pool_reference", "mix"]

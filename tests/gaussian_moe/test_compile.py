@@ -38,16 +38,38 @@ def test_one_graph_forward_and_backward(top_k: int) -> None:
     assert_same_gradients(gradients(got, leaves), gradients(wanted, leaves), 1e-5)
 
 
+SIZES = [(2, 9), (3, 2), (5, 63), (2, 60), (4, 3), (7, 17), (3, 128), (16, 5), (2, 200), (9, 31)]  # clips, frames
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
 @pytest.mark.parametrize("top_k", [3, 7])
-def test_one_compilation_serves_every_length(top_k: int) -> None:
-    moe = small_moe(top_k=top_k)
+def test_one_compilation_serves_every_size(top_k: int, backend: str) -> None:
+    moe = TemporalMoE(16, 7, top_k, heads=4, backend=backend).eval()
     counter = CompileCounterWithBackend("eager")
     compiled = torch.compile(moe, fullgraph=True, backend=counter, dynamic=True)
-    with torch.no_grad():
-        for num_frames in (9, 2, 63, 60, 3):
-            question, frames = inputs(num_frames)
-            assert_close(compiled(question, frames), moe(question, frames), 1e-6)
+    for clips, num_frames in SIZES:
+        question, frames = inputs(num_frames, clips)
+        frames.requires_grad_()
+        got, wanted = compiled(question, frames), moe(question, frames)
+        assert_close(got, wanted, 1e-6)
+        ours, theirs = (torch.autograd.grad(pooled.square().sum(), frames)[0] for pooled in (got, wanted))
+        assert_close(ours, theirs, 1e-5)
     assert counter.frame_count == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_generated_code_agrees(dynamic: bool) -> None:
+    """Through the compiler's own code generator, forward and backward."""
+    moe = small_moe(top_k=3)
+    compiled = torch.compile(moe, fullgraph=True, dynamic=dynamic)
+    for clips, num_frames in SIZES[: 3 if dynamic else 1]:
+        question, frames = inputs(num_frames, clips)
+        leaves = [frames.requires_grad_(), *moe.parameters()]
+        got, wanted = compiled(question, frames), moe(question, frames)
+        assert_close(got, wanted, 1e-5)
+        for ours, theirs in zip(*(torch.autograd.grad(y.square().sum(), leaves) for y in (got, wanted)), strict=True):
+            assert_close(ours, theirs, 1e-5)
 
 
 class Padded(nn.Module):

@@ -89,8 +89,9 @@ def test_what_padding_holds_changes_nothing(value: float, num_streams: int) -> N
 
 @garbage
 def test_router_and_experts_alone_do_not_read_padding(value: float) -> None:
-    router, experts = stirred(QuestionRouter(16, 7, 3, heads=4)), stirred(GaussianExpert(16, num_experts=7))
-    question, frames = torch.randn(4, 16), torch.randn(4, 6, 16)
+    router = stirred(QuestionRouter(16, 7, 3, heads=4)).double()
+    experts = stirred(GaussianExpert(16, num_experts=7)).double()
+    question, frames = torch.randn(4, 16, dtype=torch.float64), torch.randn(4, 6, 16, dtype=torch.float64)
     bad = spoilt(frames, LENGTHS, value)
     routing = router(question, frames, lengths=LENGTHS)
     for got, wanted in zip(tensors(router(question, bad, lengths=LENGTHS)), tensors(routing), strict=True):

@@ -114,6 +114,7 @@ def test_an_expert_not_in_use_gets_no_gradient(num_experts: int, top_k: int) -> 
 @pytest.mark.parametrize("top_k", [2, 7])
 def test_strided_arguments(top_k: int) -> None:
     arguments, indices = leaves(2, 4, 7, (1,), top_k), routed(2, 7, (1,), top_k)
+    arguments["frames"] = leaf(2, 1, 4, DIM)
     wanted = factored(**arguments, indices=indices)
     strided = {
         name: torch.stack((value, torch.full_like(value, torch.nan)), dim=-1).movedim(0, -2).movedim(-2, 0)[..., 0]

@@ -1,0 +1,146 @@
+"""What the operator runs on a CPU: its pieces, its bits, and both of its ways against autograd in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gaussian_moe.kernels.expert_pool import eager, pieces
+from gaussian_moe.kernels.expert_pool.bits import pack, unpack, words
+from gaussian_moe.kernels.expert_pool.product import product
+from gaussian_moe.kernels.gaussian_weights import eager as weights_eager
+from gaussian_moe.kernels.gaussian_weights import gaussian_weights_reference
+from tests.gaussian_moe.support import assert_close, assert_same_gradients
+
+
+@pytest.mark.parametrize("hidden", [1, 4, 31, 32, 33, 64, 100])
+def test_bits_come_back(hidden: int) -> None:
+    mask = torch.rand(5, hidden) < 0.5
+    packed = pack(mask)
+    assert packed.shape == (5, 4 * words(hidden))
+    assert torch.equal(unpack(packed, hidden, torch.float32).bool(), mask)
+    word = packed.view(torch.int32)
+    for unit in range(hidden):
+        assert torch.equal((word[:, unit // 32] >> (unit % 32)) & 1 == 1, mask[:, unit])
+
+
+def test_products_take_transposed_views_and_every_dtype() -> None:
+    x, weight, bias = torch.randn(9, 5), torch.randn(4, 5), torch.randn(4)
+    exact = torch.relu(x.double() @ weight.double().t() + bias.double())
+    for dtype, bound in ((torch.float64, 1e-6), (torch.float32, 1e-5), (torch.bfloat16, 0.1), (torch.float16, 0.01)):
+        got = product(x.to(dtype), weight.to(dtype), bias.to(dtype), relu=True)
+        assert got.dtype == dtype
+        assert (got.double() - exact).abs().max() < bound
+    across = product(x.t(), weight.repeat(3, 1)[:9].t().contiguous())
+    torch.testing.assert_close(across, x.t() @ weight.repeat(3, 1)[:9])
+    assert product(x[:0], weight, bias, relu=True).shape == (0, 4)
+
+
+def rows(values: pieces.Rows, total: int) -> list[int]:
+    found: list[int] = torch.arange(total)[values].tolist()
+    return found
+
+
+@given(data=st.data(), clips=st.integers(0, 3), streams=st.integers(1, 3), num_frames=st.integers(1, 12))
+def test_every_frame_of_every_window_is_in_one_piece(
+    data: st.DataObject, clips: int, streams: int, num_frames: int
+) -> None:
+    G = data.draw(st.integers(1, 3))
+    bounds = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, num_frames), st.integers(0, num_frames)), min_size=clips * G, max_size=clips * G
+        )
+    )
+    first, last = (
+        torch.tensor([pick(pair) for pair in bounds], dtype=torch.int64).view(clips, G) for pick in (min, max)
+    )
+    indices = torch.tensor(
+        data.draw(st.lists(st.integers(0, 2), min_size=clips * G, max_size=clips * G)), dtype=torch.int64
+    ).view(clips, G)
+    counted = torch.zeros(clips * streams * G, num_frames, dtype=torch.int64)
+    for piece in pieces.cut(indices, first, last, streams, num_frames):
+        pairs = rows(piece.pairs, clips * streams * G)
+        assert len(pairs) == piece.windows
+        places = [rows(values, 10**6) for values in (piece.frames, piece.weights, piece.bits)]
+        outside = [False] * len(places[0]) if piece.outside is None else piece.outside.tolist()
+        length = len(places[0]) // piece.windows
+        for row, (frame, weight, bit) in enumerate(zip(*places, strict=True)):
+            pair, t = pairs[row // length], frame % num_frames
+            clip, stream, g = pair // (streams * G), pair // G % streams, pair % G
+            assert frame == (clip * streams + stream) * num_frames + t
+            assert weight == (clip * G + g) * num_frames + t
+            assert bit == pair * num_frames + t
+            assert indices[clip, g] == piece.expert
+            counted[pair, t] += not outside[row]
+    number = torch.arange(num_frames)
+    wanted = (number >= first.unsqueeze(-1)) & (number < last.unsqueeze(-1))
+    assert torch.equal(
+        counted.view(clips, streams, G, num_frames), wanted.long().unsqueeze(1).expand(-1, streams, -1, -1)
+    )
+
+
+def expected(frames: Tensor, weight1: Tensor, bias1: Tensor, indices: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """State and mass, every pair written out."""
+    hidden = torch.relu(torch.einsum("bstd,bghd->bsgth", frames, weight1[indices]) + bias1[indices][:, None, :, None])
+    return torch.einsum("bgt,bsgth->bsgh", weights, hidden), weights.sum(-1)
+
+
+@pytest.mark.parametrize("piece_cost", [0, 10**12], ids=["routed", "dense"])
+@pytest.mark.parametrize("rows_of_a_piece", [1024, 7])
+@pytest.mark.parametrize("kind", ["even", "lengths", "padding"])
+@pytest.mark.parametrize("given_weights", [True, False], ids=["weights", "gaussians"])
+@pytest.mark.parametrize("streams", [1, 2])
+def test_pool_and_its_gradients(
+    streams: int, given_weights: bool, kind: str, rows_of_a_piece: int, piece_cost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eager, "PIECE", piece_cost)
+    monkeypatch.setattr(pieces, "ROWS", rows_of_a_piece)
+    B, T, D, E, H, G = 3, 23, 5, 4, 36, 5
+    leaves: dict[str, Tensor] = {
+        name: torch.randn(shape, dtype=torch.float64).requires_grad_()
+        for name, shape in {"frames": (B, streams, T, D), "weight1": (E, H, D), "bias1": (E, H)}.items()
+    }
+    indices = torch.randint(0, E, (B, G))
+    lengths = torch.tensor([T, 7, 0]) if kind == "lengths" else None
+    padding = torch.rand(B, T) < 0.4 if kind == "padding" else None
+    times = torch.rand(B, T, dtype=torch.float64).sort(-1).values if kind == "padding" else None
+    mask = weights_eager.frame_padding(lengths, padding, T)
+    profile: dict[str, Tensor | None] = {"weights": None, "centers": None, "stds": None}
+    if given_weights:
+        leaves["weights"] = torch.randn(B, G, T, dtype=torch.float64).requires_grad_()
+        weights = leaves["weights"] if mask is None else leaves["weights"].masked_fill(mask.unsqueeze(1), 0.0)
+    else:
+        leaves["centers"] = torch.rand(B, G, dtype=torch.float64).requires_grad_()
+        leaves["stds"] = (torch.rand(B, G, dtype=torch.float64) * 0.1 + 0.01).requires_grad_()
+        places = weights_eager.frame_places(leaves["centers"], times, lengths, T)
+        weights = gaussian_weights_reference(leaves["centers"], leaves["stds"], places, mask)
+    state, mass = expected(leaves["frames"], leaves["weight1"], leaves["bias1"], indices, weights)
+    upstream = torch.randn_like(state), torch.randn_like(mass)
+    wanted = torch.autograd.grad((state, mass), list(leaves.values()), upstream)
+    values: dict[str, Any] = {**profile, **{name: leaf.detach().clone() for name, leaf in leaves.items()}}
+    if mask is not None:
+        values["frames"].masked_fill_(mask[:, None, :, None], torch.nan)
+    values |= {"indices": indices, "times": times, "lengths": lengths, "padding": padding, "epsilon": 0.0}
+    got_state, got_mass, bits = eager.pool_forward(**values, save_bits=True)
+    assert_close(got_state, state)
+    assert_close(got_mass, mass)
+    found = [x for x in eager.pool_backward(*upstream, **values, bits=bits) if x is not None]
+    assert_same_gradients(dict(zip(leaves, found, strict=True)), dict(zip(leaves, wanted, strict=True)))
+
+
+@pytest.mark.parametrize("std", [0.01, 0.03, 0.111])
+def test_frames_out_of_reach_change_nothing_that_float32_shows(std: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eager, "PIECE", 0)
+    B, T, D, E, H, G = 2, 200, 16, 4, 32, 3
+    frames, weight1, bias1 = torch.randn(B, 1, T, D), torch.randn(E, H, D), torch.randn(E, H)
+    inputs = (frames, weight1, bias1, torch.randint(0, E, (B, G)), None, torch.rand(B, G), torch.full((B, G), std))
+    (near, _, bits), (all_frames, _, all_bits) = (
+        eager.pool_forward(*inputs, None, None, None, epsilon, True) for epsilon in (1e-8, 0.0)
+    )
+    assert int((bits != 0).sum()) < int((all_bits != 0).sum())
+    torch.testing.assert_close(near, all_frames, rtol=2e-6, atol=float(2e-7 * all_frames.abs().max()))
