@@ -1,1 +1,1 @@
-"""Benchmarks of the layers: `python -m benchmarks run`."""
+"""Microbenchmarks of the layers and what can be known of the kernels with no GPU: `python -m benchmarks --help`."""

@@ -1,107 +1,222 @@
-"""`python -m benchmarks run`: the whole layer against the published computation, side by side in one process."""
+"""The command line: `python -m benchmarks COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
+import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import datetime, timezone
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from .cases import COMPILED, EAGER, GRAPHS, SUITES, SUMMARIES, default_suites, experiments
+from .errors import UserError
+from .provenance import ROOT, commit, provenance, slug
+from .record import RESULTS, Recording
 
-from gaussian_moe import TemporalMoE
+DESCRIPTION = """\
+Measures the layer beside what it replaces, in one process, on the device at hand.
 
-from .measure import flops, timings
-from .published import PublishedMoE
+implementations, all with the same parameters and inputs:
+  layer       TemporalMoE as it comes
+  factored    TemporalMoE(backend="torch"): the same algebra in plain torch
+  published   the published computation with its indexing mended: every expert on every frame
+  NAME_compiled   under torch.compile(fullgraph=True), static shapes; compiling is not timed
+  NAME_graph      replayed as a CUDA graph (CUDA only)
 
-# (B, T, D, E, K): the paper's sizes, more experts than are used, long clips.
-SIZES = ((32, 60, 512, 7, 7), (32, 60, 512, 10, 3), (8, 512, 512, 8, 2))
-ERROR_BOUND = 1e-4
-"""Largest error against float64, relative to the result's largest value; the layer ends in a LayerNorm."""
+Before anything is timed, each implementation's result and gradients are held against the layer in float64. What
+disagrees gets no number, and the command ends with status 1.
+"""
+RUN = """\
+Times forward, backward (with its forward outside the clock) and both: implementations in turn, median of 9 samples
+with the 20th and 80th percentile, a sample being one call or as many as fill 2 ms. Peak memory is that of forward and
+backward net of inputs, parameters and their gradients. FLOPs are counted on aten operations.
 
-
-def main() -> int:
-    """Parses the command line and runs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    run = commands.add_parser("run", help="measure forward, and forward and backward, in float32")
-    run.add_argument("--out", type=Path, help="also write the results to this JSON file")
-    out: Path | None = parser.parse_args().out
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = [measure(size, device) for size in SIZES]
-    print(f"{'B, T, D, E, K':>22}  {'forward':>9}  {'both':>9}  {'FLOPs':>6}   (times: published over ours)")
-    for row in rows:
-        size = ", ".join(map(str, row["size"]))
-        if "error" in row:
-            print(f"{size:>22}  no number: {row['error']}")
-        else:
-            print(f"{size:>22}  {row['forward_ratio']:8.2f}x  {row['both_ratio']:8.2f}x  {row['flops_ratio']:6.2f}")
-    if out is not None:
-        record = {
-            "device": _device(device),
-            "torch": torch.__version__,
-            "date": datetime.now(timezone.utc).date().isoformat(),
-        }
-        temporary = out.with_suffix(".tmp")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(record | {"rows": rows}, indent=1), encoding="utf-8")
-        temporary.replace(out)
-    return 1 if any("error" in row for row in rows) else 0
+Each case is written as soon as it is done; the same command again goes on where it was stopped. What another commit
+recorded is measured anew, unless --keep is given.
+"""
+EXAMPLES = """\
+examples:
+  python -m benchmarks run                            this device's suites, into benchmarks/results
+  python -m benchmarks run --suite published --only layer published
+  python -m benchmarks verify --suite published       errors against float64, nothing timed
+  python -m benchmarks table                          all recorded results as Markdown
+  python -m benchmarks table --readme                 into README.md and docs/*.md
+  python -m benchmarks plot                           charts into docs/benchmarks
+"""
+CUDA_MINUTES = 5.0
+"""A GPU is often lent by the minute: `run` begins no further case after these unless told."""
 
 
-def measure(size: tuple[int, int, int, int, int], device: str) -> dict[str, Any]:
-    """One row; a result that disagrees with float64 gets an error in place of numbers."""
-    B, T, D, E, K = size
-    torch.manual_seed(0)
-    layer = TemporalMoE(D, E, K, dropout=0.0, device=device)
-    published = PublishedMoE(layer)
-    question, frames = torch.randn(B, D, device=device), torch.randn(B, T, D, device=device)
-    for name, model in (("layer", layer), ("published computation", published)):
-        if fault := _disagreement(model, layer, question, frames):
-            return {"size": size, "error": f"{name} differs from float64 by {fault:.1e}"}
-
-    def forward(model: nn.Module) -> Tensor:
-        with torch.no_grad():
-            result: Tensor = model(question, frames)
-        return result
-
-    def both(model: nn.Module) -> None:
-        model(question, frames).sum().backward()
-
-    row: dict[str, Any] = {"size": size}
-    calls: tuple[tuple[str, Callable[[nn.Module], object]], ...] = (("forward", forward), ("both", both))
-    for name, call in calls:
-        ours, theirs = timings([partial(call, layer), partial(call, published)])
-        row |= {name: asdict(ours), f"published_{name}": asdict(theirs), f"{name}_ratio": theirs.median / ours.median}
-    return row | {"flops_ratio": flops(lambda: forward(layer)) / flops(lambda: forward(published))}
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; a fault the user can mend is one line on standard error and status 2."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what is recorded stays", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has left (`| head`): not a fault, and nothing more can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
-def _disagreement(model: nn.Module, layer: TemporalMoE, question: Tensor, frames: Tensor) -> float | None:
-    """How far the result is from the layer's in float64, where that is too far."""
-    with torch.no_grad():
-        got = model(question, frames).double()
-        exact = (
-            TemporalMoE(layer.dim, layer.router.num_experts, layer.router.top_k, dropout=0.0).to(got.device).double()
-        )
-        exact.load_state_dict(layer.state_dict())
-        want = exact(question.double(), frames.double())
-    error = float((got - want).abs().max() / want.abs().max())
-    return None if error <= ERROR_BOUND else error
+def _parser() -> argparse.ArgumentParser:
+    from . import kernels
 
-
-def _device(device: str) -> str:
-    return (
-        torch.cuda.get_device_name()
-        if device == "cuda"
-        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=style
     )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    names = "\n".join(f"  {name:<10} {SUMMARIES[name]}" for name in SUITES)
+
+    def add(name: str, summary: str, description: str, handler: Callable[[argparse.Namespace], int]) -> None:
+        made = commands.add_parser(name, help=summary, description=description, epilog=EXAMPLES, formatter_class=style)
+        made.set_defaults(run=handler)
+        added[name] = made
+
+    added: dict[str, argparse.ArgumentParser] = {}
+    add("run", "verify, measure and record", f"{RUN}\nsuites:\n{names}", _run)
+    about = "Prints how far each result and each gradient is from float64, and how far it may be; times nothing."
+    add("verify", "hold every implementation against float64", f"{about}\n\nsuites:\n{names}", _verify)
+    add("table", "print recorded results as Markdown", "Prints recorded results as Markdown tables.", _table)
+    add("plot", "draw charts of recorded results", "Draws charts; needs matplotlib (the extra plot).", _plot)
+    kernels.add_parser(commands)
+    for name in ("run", "verify"):
+        made = added[name]
+        made.add_argument(
+            "--suite",
+            nargs="+",
+            choices=SUITES,
+            metavar="NAME",
+            help="by default all; on CUDA `run` takes pool, published and growth",
+        )
+        made.add_argument(
+            "--only", nargs="+", default=[], metavar="NAME", help="only these implementations, of those of a suite"
+        )
+        made.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is one")
+        made.add_argument(
+            "--max-gib",
+            type=float,
+            metavar="N",
+            help="leave out, and say so, what would need more memory (80 %% of what is free)",
+        )
+    run, table, plot = added["run"], added["table"], added["plot"]
+    run.add_argument("--list", action="store_true", help="print the cases and measure nothing")
+    run.add_argument("--out", type=Path, metavar="FILE", help="write there instead of benchmarks/results/DEVICE.json")
+    run.add_argument("--again", action="store_true", help="measure anew what is recorded already")
+    run.add_argument("--keep", action="store_true", help="go on with a file of another commit; each row names its own")
+    run.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help=f"begin no further case after these (on CUDA {CUDA_MINUTES:g}, else no limit)",
+    )
+    for made in (table, plot):
+        made.add_argument("files", nargs="*", type=Path, metavar="FILE", help="by default all of benchmarks/results")
+    table.add_argument(
+        "--readme",
+        action="store_true",
+        help="write into README.md and docs/*.md, between <!-- measured: NAME --> and <!-- end -->",
+    )
+    table.add_argument("--block", nargs="+", metavar="NAME", help="only these tables; a wrong name lists them")
+    plot.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks", metavar="DIR", help="docs/benchmarks")
+    plot.add_argument("--format", choices=("svg", "png"), default="svg", help="svg")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .run import run
+
+    device = _device(options)
+    wanted = experiments(options.suite or default_suites(device), device)
+    if options.list:
+        for experiment in wanted:
+            print(f"{experiment.suite:<10} {experiment.case}: {', '.join(experiment.implementations)}")
+        return 0
+    made, at = provenance(device), commit()
+    path = options.out or RESULTS / f"{slug(made)}.json"
+    recording = Recording(path, made, at, options.again, options.keep)
+    if recording.started_anew:
+        print(f"{path} is from {recording.started_anew}: everything is measured anew", file=sys.stderr)
+    minutes = CUDA_MINUTES if options.minutes is None and device == "cuda" else options.minutes
+    status = run(wanted, recording, device, chosen=_chosen(options), max_gib=options.max_gib, minutes=minutes)
+    print(f"recorded in {path}" + ("; SOME GOT NO NUMBER, see above" if status else ""))
+    return status
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .verify import verify
+
+    device = _device(options)
+    every = [name for name in SUITES if name != "pool" or device == "cuda"]
+    wanted = experiments(options.suite or every, device)
+    return verify(wanted, device, chosen=_chosen(options), max_gib=options.max_gib)
+
+
+def _table(options: argparse.Namespace) -> int:
+    from .readme import documents, fill
+    from .results import load
+    from .tables import BLOCKS, block
+
+    results = load(options.files)
+    if options.readme:
+        changed = fill(documents(), results)
+        print("\n".join(f"{path.relative_to(ROOT)}: written" for path in changed) or "all up to date")
+        return 0
+    if unknown := [name for name in options.block or () if name not in BLOCKS]:
+        raise UserError(f"there is no block {unknown[0]!r}; blocks: {', '.join(BLOCKS)}")
+    for device, recorded in results.items():
+        for name in options.block or BLOCKS:
+            if text := block(name, recorded):
+                print(f"## {name}: {device}\n\n{text}")
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from .charts import draw
+    from .results import load
+
+    for name, recorded in load(options.files).items():
+        for path in draw(name, recorded, options.out, options.format):
+            print(path)
+    return 0
+
+
+def _device(options: argparse.Namespace) -> str:
+    """The device to measure on, and that `layer` there is what a user gets.
+
+    Raises:
+        UserError: there is no such device, or the environment chooses a backend.
+    """
+    import torch
+
+    from gaussian_moe.backend import VARIABLE
+
+    if VARIABLE in os.environ:
+        raise UserError(f"unset {VARIABLE}: `layer` is measured as it comes, and `factored` is the torch backend")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device")
+    device: str = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return device
+
+
+def _chosen(options: argparse.Namespace) -> Callable[[str], bool]:
+    """Which implementations `--only` names.
+
+    Raises:
+        UserError: it names one that there is not.
+    """
+    others = ("layer_without_skipping", "expert_pool", "expert_pool_skipping", "matrix_product")
+    known = (*EAGER, *COMPILED, *GRAPHS, *others)
+    if unknown := [name for name in options.only if name not in known]:
+        raise UserError(f"there is no implementation {unknown[0]!r}; there are {', '.join(known)}")
+    return lambda name: not options.only or name in options.only
 
 
 if __name__ == "__main__":

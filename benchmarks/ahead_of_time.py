@@ -1,0 +1,101 @@
+"""Compiles every kernel that the launchers name, side by side in processes of their own, and reads the machine code."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .machine_code import MachineCode, machine_code
+
+if TYPE_CHECKING:
+    from gaussian_moe.kernels.compilation import Compilation
+
+LAUNCHERS = ("gaussian_moe.kernels.gaussian_weights.launch", "gaussian_moe.kernels.expert_pool.launch")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A kernel that does not compile, and the compiler's reason."""
+
+    name: str
+    target: str
+    reason: str
+
+
+def examine(targets: list[str], only: str, jobs: int) -> list[MachineCode | Failure]:
+    """Compiles what the launchers name for the targets, in processes of its own, and tells progress on stderr."""
+    context = multiprocessing.get_context("spawn")
+    with _no_interpreter(), ProcessPoolExecutor(jobs, context) as pool:
+        listed = [
+            (launcher, target, pool.submit(_names, launcher, target)) for target in targets for launcher in LAUNCHERS
+        ]
+        work = {
+            pool.submit(_examine, launcher, target, place): (name, target)
+            for launcher, target, names in listed
+            for place, name in enumerate(names.result())
+            if only in name
+        }
+        for done, _ in enumerate(as_completed(work), start=1):
+            _progress(done, len(work))
+    return [_result(task, name, target) for task, (name, target) in work.items()]
+
+
+def _result(task: Future[MachineCode | Failure], name: str, target: str) -> MachineCode | Failure:
+    try:
+        return task.result()
+    except BrokenProcessPool:
+        return Failure(name, target, "the compiler's process died, here or at another kernel; --only and --jobs 1 tell")
+
+
+@contextlib.contextmanager
+def _no_interpreter() -> Iterator[None]:
+    # A process reads the variable while it imports Triton, which happens before any of our code runs in it.
+    interpreted = os.environ.pop("TRITON_INTERPRET", None)
+    try:
+        yield
+    finally:
+        if interpreted is not None:
+            os.environ["TRITON_INTERPRET"] = interpreted
+
+
+@lru_cache
+def _compilations(launcher: str, target: str) -> list[Compilation]:
+    found: list[Compilation] = importlib.import_module(launcher).compilations(target)
+    return found
+
+
+def _names(launcher: str, target: str) -> list[str]:
+    return [compilation.name for compilation in _compilations(launcher, target)]
+
+
+def _examine(launcher: str, target: str, place: int) -> MachineCode | Failure:
+    compilation = _compilations(launcher, target)[place]
+    # Triton prints the whole program where its assembler fails.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        # Triton 3.9 tells of a default that 3.10 changes; the launchers run with the same default.
+        warnings.filterwarnings("ignore", "TRITON_DEFAULT_FP_FUSION")
+        try:
+            return machine_code(compilation, target)
+        except Exception as error:  # whatever the compiler raises is the answer for this kernel
+            where, *_ = [*str(error).strip().splitlines(), ""]
+            # Triton's front end says where, then shows the source, then says what.
+            what = getattr(error, "error_message", None) or ""
+            return Failure(compilation.name, target, f"{type(error).__name__}: {where} {what}".strip())
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rcompiled {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif done == total:
+        print(f"compiled {total}", file=sys.stderr)
