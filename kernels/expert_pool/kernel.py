@@ -18,7 +18,28 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .. import runtime
 from ..gaussian_weights.kernel import clip_length, frame_times, gaussian_weight
+
+INTERPRETED = tl.constexpr(runtime.INTERPRETED)
+
+
+@triton.jit
+def add_product(a, b, acc, PRECISION: tl.constexpr):
+    """acc + a b. The interpreter would multiply bfloat16 as the integers it holds; float32 has the same product."""
+    if INTERPRETED and a.dtype == tl.bfloat16:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, acc, input_precision=PRECISION)
+
+
+@triton.jit
+def narrow(x, dtype: tl.constexpr):
+    """x in that dtype, to the nearest: for bfloat16 the interpreter would cut digits off, so they are rounded here."""
+    if INTERPRETED and dtype == tl.bfloat16:
+        digits = x.to(tl.float32).to(tl.uint32, bitcast=True)
+        x = (digits + 0x7FFF + ((digits >> 16) & 1)).to(tl.float32, bitcast=True)
+    return x.to(dtype)
 
 
 @triton.jit
@@ -168,7 +189,7 @@ def pool_forward_kernel(
             inside = channel < dim - start
             x = tl.load(x_ptrs, mask=counted[:, None] & inside[None, :], other=0.0)
             w = tl.load(w_ptrs, mask=inside[:, None] & (hidden < hidden_dim)[None, :], other=0.0)
-            preact = tl.dot(x, w, preact, input_precision=PRECISION)
+            preact = add_product(x, w, preact, PRECISION)
             x_ptrs += BLOCK_D * frames_dim_stride
             w_ptrs += BLOCK_D * weight1_dim_stride
         if bits_ptr is not None:
@@ -184,7 +205,7 @@ def pool_forward_kernel(
         pooled += fold(passed * weight[:, None], KEEP, FOLD, ROWS)
 
     chunk_row = chunk.to(tl.int64) * num_clips * num_streams * num_routed + row
-    state = tl.sum(pooled, 0).to(state_ptr.dtype.element_ty)
+    state = narrow(tl.sum(pooled, 0), state_ptr.dtype.element_ty)
     tl.store(state_ptr + chunk_row * hidden_dim + hidden, state, mask=hidden < hidden_dim)
     if (hidden_block == 0) & (stream == 0):
         tl.store(mass_ptr + chunk.to(tl.int64) * num_clips * num_routed + pair, tl.sum(mass, 0))

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from ..gaussian_weights.kernel import clip_length, frame_times
-from .kernel import window
+from .kernel import add_product, narrow, window
 
 
 @triton.jit
@@ -148,7 +148,7 @@ def backward_frames_kernel(
                 upstream = tl.load(upstream_ptrs, mask=inside, other=0.0)
                 w = tl.load(w_ptrs, mask=inside[:, None] & (channel < dim)[None, :], other=0.0)
                 passed = unpack_bits(words, bit_masks, upstream[None, :])
-                back = tl.dot(passed.to(element), w, back, input_precision=PRECISION)
+                back = add_product(narrow(passed, element), w, back, PRECISION)
                 words_ptrs += BLOCK_H // 32
                 upstream_ptrs += BLOCK_H
                 w_ptrs += BLOCK_H * weight1_hidden_stride
@@ -164,7 +164,7 @@ def backward_frames_kernel(
     frame = frame_start + tl.minimum(num_routed, 0) + tl.arange(0, BLOCK_T)
     tl.store(
         dframes_ptr + (sequence * num_frames + frame)[:, None] * dim + channel[None, :],
-        dframes.to(dframes_ptr.dtype.element_ty),
+        narrow(dframes, dframes_ptr.dtype.element_ty),
         mask=(frame < num_frames)[:, None] & (channel < dim)[None, :],
     )
 
@@ -355,14 +355,14 @@ def backward_experts_kernel(
                 other=0.0,
             )
             weighted = unpack_bits(words, bit_masks, upstream[None, :]) * weight[:, None]  # g_t A_t
-            dweight1 = tl.dot(tl.trans(weighted.to(element)), x, dweight1, input_precision=PRECISION)
+            dweight1 = add_product(tl.trans(narrow(weighted, element)), x, dweight1, PRECISION)
 
     bank_row = split.to(tl.int64) * num_experts + expert
     tl.store(
         dweight1_ptr + (bank_row * hidden_dim + hidden)[:, None] * dim + channel[None, :],
-        dweight1.to(dweight1_ptr.dtype.element_ty),
+        narrow(dweight1, dweight1_ptr.dtype.element_ty),
         mask=(hidden < hidden_dim)[:, None] & (channel < dim)[None, :],
     )
     if channel_block == 0:
-        dbias1 = dbias1.to(dbias1_ptr.dtype.element_ty)
+        dbias1 = narrow(dbias1, dbias1_ptr.dtype.element_ty)
         tl.store(dbias1_ptr + bank_row * hidden_dim + hidden, dbias1, mask=hidden < hidden_dim)

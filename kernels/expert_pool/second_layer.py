@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FEW = 4
+"""Matrices that may be copied: more would be fetched from the system anew for every call."""
+
 
 def mix(
     state: Tensor,  # [B, S, Q, K, H], sum_t g_t relu(W1_e x_t + b1_e)
@@ -25,8 +28,8 @@ def mix(
     mass = gates * mass
     share = mass.new_zeros(B, Q, E).scatter_add(2, indices, mass)
     expert = indices.unsqueeze(2).expand(B, Q, S, K)
-    if 3 * clips * K < E:
-        # Copying the matrices in use is cheaper than reading all.
+    if clips * K <= FEW and 3 * clips * K < E:
+        # Copying the few matrices in use is cheaper than reading all.
         pooled = torch.einsum("bqskh,bqskdh->bqsd", scaled, weight2[expert])
     else:
         row = expert * clips + torch.arange(clips, device=state.device).view(B, Q, S, 1)
