@@ -53,7 +53,7 @@ class Recording:
         path: where it is or will be.
         provenance: device, threads and versions of this run.
         commit: of this run.
-        again: whether to measure anew what is recorded.
+        again: whether to measure anew what is recorded; what this run does not measure stays.
         keep: whether to keep what another commit recorded.
 
     Raises:
@@ -64,7 +64,8 @@ class Recording:
         self.path, self.provenance, self.commit = path, provenance, commit
         self.rows: list[Row] = []
         self.started_anew = ""
-        if again or not path.exists():
+        self._again = again
+        if not path.exists():
             return
         recorded, rows = read(path)
         recorded.pop("date", None)
@@ -79,6 +80,8 @@ class Recording:
 
     def has(self, experiment: Experiment, implementations: Iterable[str], left_out: Iterable[str] = ()) -> bool:
         """Whether the case is recorded: numbers of these implementations, and that those were left out."""
+        if self._again:
+            return False
         rows = [row for row in self.rows if (row.suite, row.case) == (experiment.suite, experiment.case)]
         measured = {row.implementation for row in rows if row.reason is None}
         absent = {row.implementation for row in rows if row.left_out}
