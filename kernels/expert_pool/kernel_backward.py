@@ -1,7 +1,10 @@
 """Triton: expert pooling, backward. The hidden layer is not computed again: one bit an element says where it passed.
 
 With `A_t = bits_t * grad_state`: `dx_t = sum_g g_t W1^T A_t`, `dg_t = <x_t, W1^T A_t> + A_t . b1`,
-`dW1 = sum g_t A_t (x) x_t`, `db1 = sum g_t A_t`. The bits become an operand of the product in registers.
+`dW1 = sum g_t A_t (x) x_t`, `db1 = sum g_t A_t`. The bits become an operand of the product in registers, where they are
+needed and with no detour through shared memory: for that the compiler wants everything they are made from to be loaded,
+the 32 masks too, and gradients of the state in float32, as it fetches nothing narrower ahead of time. `anchor`: see
+kernel.py.
 
 B batch, S streams, G routed experts of one clip, T frames, D channels, H hidden, E experts, N blocks of channels.
 """
@@ -364,5 +367,4 @@ def backward_experts_kernel(
         mask=(hidden < hidden_dim)[:, None] & (channel < dim)[None, :],
     )
     if channel_block == 0:
-        dbias1 = narrow(dbias1, dbias1_ptr.dtype.element_ty)
         tl.store(dbias1_ptr + bank_row * hidden_dim + hidden, dbias1, mask=hidden < hidden_dim)

@@ -134,7 +134,7 @@ def pool_backward(
     """
     B, S, T, _ = frames.shape
     E, H, D = weight1.shape
-    G, wide, device = indices.shape[1], grad_mass.dtype, frames.device
+    G, wide, device = indices.shape[1], torch.promote_types(frames.dtype, torch.float32), frames.device
     if B * G * T == 0:
         shared = frames.new_zeros(frames.shape), torch.zeros_like(weight1), torch.zeros_like(bias1)
         if weights is not None:
@@ -218,13 +218,14 @@ def pool_backward(
         )
 
         config = configs.experts(target, kind)
-        programs = E * blocks(H, config.block_h) * blocks(D, config.block_d)
-        splits = min(_SPLITS, configs.shares(B * G * S * blocks(T, config.block_t), programs, device))
+        bank_blocks = blocks(H, config.block_h) * blocks(D, config.block_d)
+        work = B * G * S * blocks(T, config.block_t)
+        splits = min(_SPLITS, configs.shares(work, min(E, B * G) * bank_blocks, device))
         # Windows are cut too where there are fewer of them than splits.
         chunks = min(blocks(splits * E, B * G * S), blocks(T, config.block_t))
         dweight1 = torch.empty(splits, E, H, D, dtype=weight1.dtype if splits == 1 else wide, device=device)
         dbias1 = torch.empty(splits, E, H, dtype=wide, device=device)
-        kernel_backward.backward_experts_kernel[(programs, splits)](
+        kernel_backward.backward_experts_kernel[(E * bank_blocks, splits)](
             dweight1,
             dbias1,
             masks,
