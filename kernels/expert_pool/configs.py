@@ -1,7 +1,8 @@
 """Which block sizes each kernel of expert pooling gets on which device: static, so that no call measures or waits.
 
 A larger block reads less for the same product and takes more registers: one of 16-bit numbers on sm_90 leaves none
-over. Every row compiles without spills for every form of the arguments, which a change of a row or a kernel can undo.
+over. Every row compiles without spills for the forms that `launch.compilations` lists: sizes that are multiples of 16,
+channels next to each other, evenly spaced frames. Other sizes and strides are right, but spill on sm_90, and are slow.
 
 B batch, S streams, G routed experts of one clip, T frames, D channels, H hidden.
 """
