@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,10 @@ class Timing:
 
 
 def timings(calls: Sequence[Call], repeats: int = REPEATS) -> list[Timing]:
-    """Times the calls in turn, so that whatever else the machine does meets all of them alike."""
+    """Times the calls in turn, so that whatever else the machine does meets all of them alike.
+
+    Each turn has another order, always the same ones: caches and threads remember who ran before.
+    """
     counts = []
     for call in calls:
         _sample(call, 1)
@@ -46,9 +50,10 @@ def timings(calls: Sequence[Call], repeats: int = REPEATS) -> list[Timing]:
     # A collection in the middle of a sample would be charged to whoever is being timed.
     gc.disable()
     try:
+        turns = random.Random(0)
         for _ in range(repeats):
-            for place, (call, count) in enumerate(zip(calls, counts, strict=True)):
-                samples[place].append(_sample(call, count))
+            for place in turns.sample(range(len(calls)), len(calls)):
+                samples[place].append(_sample(calls[place], counts[place]))
     finally:
         gc.enable()
     return [summary(each) for each in samples]
@@ -69,6 +74,10 @@ def flops(call: Callable[[], object]) -> int:
 
 def _sample(call: Call, count: int) -> float:
     """Seconds of one call, the mean of `count` in a row."""
+    if count > 1:
+        # A short call finds in the caches what ran before it: that should be itself, not another implementation.
+        for _ in range(count):
+            call.run(call.prepare())
     prepared = [call.prepare() for _ in range(count)]
     prepared.reverse()
     _synchronize()

@@ -12,6 +12,10 @@ from .kernels import runtime
 Backend = Literal["auto", "triton", "torch"]
 BACKENDS = ("auto", "triton", "torch")
 VARIABLE = "GAUSSIAN_MOE_BACKEND"
+SMALL = 2**25
+"""Multiplications below which an operator's own steps cost a CPU more than it saves."""
+SMALL_COMPILED = 70_000_000
+"""The same within a compiled graph, where plain operations cost less."""
 
 
 def check_backend(backend: str) -> None:
@@ -35,7 +39,7 @@ def fused(
         device: where the frames are.
         dtype: what the experts compute in.
         unfused: why this request has no fused path, if it has none.
-        prefer_torch_on_cpu: "auto" takes the plain path on a CPU, where it is no slower.
+        prefer_torch_on_cpu: "auto" takes the plain path on a CPU.
 
     Raises:
         ValueError: an unknown name, or "triton" where its kernels cannot run; the message says why.
@@ -59,6 +63,20 @@ def fused(
         # There the operators have an implementation in torch of their own.
         return not prefer_torch_on_cpu
     return _no_triton(device, dtype) is None
+
+
+def is_small(multiplications: int) -> bool:
+    """Whether a CPU computes this sooner in plain operations; sizes that are symbols count as large.
+
+    Args:
+        multiplications: of the experts' first layer over every frame.
+    """
+    if not torch.compiler.is_compiling():
+        return multiplications < SMALL
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    # An ordinary comparison of symbols would be a guard, and the graph would be compiled once more on its other side.
+    return statically_known_true(multiplications < SMALL_COMPILED)
 
 
 def _exporting() -> str | None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from . import _checks
-from .backend import fused
-from .kernels.expert_pool import expert_pool_factored, mix
+from .backend import fused, is_small
+from .kernels.expert_mix import expert_mix_reference
+from .kernels.expert_mix import op as mix_op
+from .kernels.expert_pool import expert_pool_factored
 from .kernels.expert_pool import op as pool_op
 from .kernels.gaussian_weights import gaussian_weights_reference
 from .kernels.gaussian_weights import op as weights_op
@@ -149,15 +151,16 @@ def gaussian_expert_pool(
     shape = gates.shape if gates.dim() == 3 else (B, 1, gates.shape[1])  # [B, Q, K]
     dtype = _compute_dtype(frames)
     unfused = "released_expert_order exists on the torch path only" if released_expert_order else _unfused(times)
-    # One frame has nothing to fuse; an eager operator then costs more than it saves.
-    if fused(backend, frames.device, dtype, unfused, prefer_torch_on_cpu=T == 1):
+    # One frame has nothing to fuse.
+    plain = T == 1 or is_small(indices.numel() * streams.shape[1] * T * weight1.shape[1] * weight1.shape[2])
+    if fused(backend, frames.device, dtype, unfused, prefer_torch_on_cpu=plain):
         clock = frame_clock(
             streams[:, 0], key_padding_mask, lengths, times, duration, torch.promote_types(dtype, torch.float32)
         )
         first = streams.to(dtype), weight1.to(dtype), bias1.to(dtype)
         state, mass = _pooled_states(*first, indices, weights, centers, stds, clock)
         state, mass = state.view(B, streams.shape[1], *shape[1:], weight1.shape[1]), mass.view(shape)
-        pooled = mix(state, mass, gates.view(shape), indices.view(shape), weight2, bias2)
+        pooled = _mixed(state, mass, gates.view(shape), indices.view(shape), weight2, bias2)
     else:
         padding = padding_from_lengths(streams[:, 0], key_padding_mask, lengths)
         if weights is None:
@@ -198,6 +201,22 @@ def _pooled_states(
     pool_op.count_flops()
     state, mass, _ = pool_op.expert_pool(*inputs, pool_op.reach_threshold(frames.dtype), needs_grad)
     return state, mass
+
+
+def _mixed(
+    state: Tensor,  # [B, S, Q, K, H]
+    mass: Tensor,  # [B, Q, K]
+    gates: Tensor,  # [B, Q, K]
+    indices: Tensor,  # [B, Q, K]
+    weight2: Tensor,  # [E, D, H]
+    bias2: Tensor,  # [E, D]
+) -> Tensor:  # [B, Q, S, D]
+    if state.device.type != "cpu":
+        return expert_mix_reference(state, mass, gates, indices, weight2, bias2)
+    mix_op.count_flops()
+    bank = weight2.to(state.dtype), bias2.to(state.dtype)
+    mixed: Tensor = mix_op.expert_mix(state, mass, gates.to(mass.dtype), indices, *bank)
+    return mixed
 
 
 def _unfused(times: Tensor | None) -> str | None:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from gaussian_moe import backend
+
 torch.set_num_threads(1)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("repeatable")
@@ -14,3 +16,10 @@ settings.load_profile("repeatable")
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(713)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small inputs of tests go to the operators, which on a CPU take only what is worth it."""
+    monkeypatch.setattr(backend, "SMALL", 0)
+    monkeypatch.setattr(backend, "SMALL_COMPILED", 0)

@@ -2,6 +2,5 @@
 
 from .factored import expert_pool_factored
 from .reference import expert_pool_reference
-from .second_layer import mix
 
-__all__ = ["expert_pool_factored", "expert_pool_reference", "mix"]
+__all__ = ["expert_pool_factored", "expert_pool_reference"]

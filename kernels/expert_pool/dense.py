@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .product import product
+from ..product import product
 
 
 def forward(

@@ -12,10 +12,7 @@ from torch import Tensor
 from ..gaussian_weights.eager import frame_padding, weights_backward, weights_forward, windows
 from . import dense, routed
 from .bits import words
-from .pieces import cut
-
-PIECE = 12_000_000
-"""What one more product costs beside its arithmetic, in multiplications: 30 to 60 microseconds of many small steps."""
+from .pieces import PIECE, cut
 
 
 def pool_forward(
@@ -42,11 +39,11 @@ def pool_forward(
     H, G = weight1.shape[1], indices.shape[1]
     weights, padding = _weights(weights, centers, stds, times, lengths, padding, T)
     bits = torch.zeros((B, S, G, T, words(H)) if save_bits else (0,), dtype=torch.int32)
-    if _is_short(B * S * T, G, weight1):
+    if _prefers_dense(B, S * T, G, weight1):
         by_stream = (x.repeat_interleave(S, 0) if S > 1 else x for x in (indices, weights))
         state = dense.forward(_emptied(frames, padding).reshape(B * S, T, D), weight1, bias1, *by_stream)
     else:
-        pieces = cut(indices, *_windows(weights, epsilon if centers is not None else 0.0), S, T)
+        pieces = cut(indices, *_windows(weights, epsilon if centers is not None else 0.0), S, T, H * D)
         state = weights.new_zeros(B * S * G, H)
         rows = routed.byte_rows(bits, H) if save_bits else None
         flat = (frames.reshape(B * S * T, D), weight1, bias1, weights.view(-1), _by_stream(padding, S))
@@ -75,7 +72,7 @@ def pool_backward(
     H, G = weight1.shape[1], indices.shape[1]
     given = weights is not None
     weights, mask = _weights(weights, centers, stds, times, lengths, padding, T)
-    if _is_short(B * S * T, G, weight1):
+    if _prefers_dense(B, S * T, G, weight1):
         by_stream = (x.repeat_interleave(S, 0) if S > 1 else x for x in (indices, weights))
         emptied = _emptied(frames, mask).reshape(B * S, T, D)
         found = dense.backward(grad_state.reshape(B * S, G, H), emptied, weight1, bias1, *by_stream)
@@ -84,7 +81,7 @@ def pool_backward(
         if mask is not None:
             dframes = dframes.view(frames.shape).masked_fill_(mask[:, None, :, None], 0.0)
     else:
-        pieces = cut(indices, *_windows(weights, epsilon if centers is not None else 0.0), S, T)
+        pieces = cut(indices, *_windows(weights, epsilon if centers is not None else 0.0), S, T, H * D)
         flat = (frames.reshape(B * S * T, D), weight1, bias1, weights.view(-1), _by_stream(mask, S))
         found = routed.backward(grad_state.reshape(B * S * G, H), *flat, pieces, routed.byte_rows(bits, H))
         dframes, dweight1, dbias1, dweights = found
@@ -97,12 +94,16 @@ def pool_backward(
     return *shared, None, *weights_backward(dweights, centers, stds, times, lengths, padding)
 
 
-def _is_short(rows: int, G: int, weight1: Tensor) -> bool:
-    """One product over all experts costs less than one for each of them; decided by sizes alone."""
+GATHER = 100
+"""What gathering one channel of a frame costs, in multiplications: it waits for memory, a product does not."""
+
+
+def _prefers_dense(B: int, rows: int, G: int, weight1: Tensor) -> bool:
+    """One product over all experts costs less than one for each in use; decided by sizes alone, `rows` a clip."""
     E, H, D = weight1.shape
     # A Gaussian's window is about 0.6 of its clip.
-    routed_cost = 0.6 * rows * G * H * D + min(E, rows * G) * PIECE
-    return rows * E * H * D <= routed_cost and rows * E * H <= 2**21
+    routed_cost = 0.6 * B * rows * G * (H + GATHER) * D + min(E, B * G) * PIECE
+    return B * rows * E * H * D <= routed_cost and B * rows * E * H <= 2**21
 
 
 def _weights(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .second_layer import mix
+from ..expert_mix import expert_mix_reference
 
 
 def expert_pool_factored(
@@ -81,4 +81,4 @@ def _routed_experts(
     state = torch.einsum(
         "bgt,bstgh->bsgh", weights.reshape(B, Q * K, T).to(hidden.dtype), hidden.view(B, S, T, Q * K, H)
     )
-    return mix(state.view(B, S, Q, K, H), weights.sum(-1), gates, indices, weight2, bias2)
+    return expert_mix_reference(state.view(B, S, Q, K, H), weights.sum(-1), gates, indices, weight2, bias2)

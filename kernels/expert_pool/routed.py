@@ -13,9 +13,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ..product import product
 from .bits import pack, unpack, words
 from .pieces import Piece, Rows
-from .product import product
 
 
 def forward(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch.profiler import ProfilerActivity, profile
 
-from gaussian_moe import TemporalMoE
+from gaussian_moe import TemporalMoE, backend
+from gaussian_moe.kernels import runtime
 from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, small_moe
 
 
@@ -54,6 +56,28 @@ def test_one_compilation_serves_every_size(top_k: int, backend: str) -> None:
         assert_close(got, wanted, 1e-6)
         ours, theirs = (torch.autograd.grad(pooled.square().sum(), frames)[0] for pooled in (got, wanted))
         assert_close(ours, theirs, 1e-5)
+    assert counter.frame_count == 1
+
+
+@pytest.mark.skipif(runtime.INTERPRETED, reason="under the interpreter a CPU always runs the kernels")
+def test_what_is_small_is_plain_and_compiles_no_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes on both sides of the limit are compiled once where they are symbols."""
+    moe, limit = TemporalMoE(16, 7, 3, heads=4).eval(), 2 * 3 * 9 * 16 * 8 + 1  # clips, experts, frames, D, H
+    counter = CompileCounterWithBackend("eager")
+
+    def runs_operators(call: Callable[..., Tensor], num_frames: int) -> bool:
+        with profile(activities=[ProfilerActivity.CPU]) as recorded:
+            call(*inputs(num_frames, 2))
+        return any(event.key.startswith("gaussian_moe::") for event in recorded.key_averages())
+
+    for name, compiled in (("SMALL", False), ("SMALL_COMPILED", True)):
+        monkeypatch.setattr(backend, name, limit)
+        call = torch.compile(moe, fullgraph=True, backend="eager", dynamic=False) if compiled else moe
+        with torch.no_grad():
+            assert [runs_operators(call, num_frames) for num_frames in (9, 10)] == [False, True]
+    with torch.no_grad():
+        call = torch.compile(moe, fullgraph=True, backend=counter, dynamic=True)
+        assert [runs_operators(call, num_frames) for num_frames in (9, 10, 5)] == [True, True, True]
     assert counter.frame_count == 1
 
 

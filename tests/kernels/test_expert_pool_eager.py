@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gaussian_moe.kernels.expert_pool import eager, pieces
 from gaussian_moe.kernels.expert_pool.bits import pack, unpack, words
-from gaussian_moe.kernels.expert_pool.product import product
 from gaussian_moe.kernels.gaussian_weights import eager as weights_eager
 from gaussian_moe.kernels.gaussian_weights import gaussian_weights_reference
+from gaussian_moe.kernels.product import product
 from tests.gaussian_moe.support import assert_close, assert_same_gradients
 
 
@@ -51,6 +51,7 @@ def test_every_frame_of_every_window_is_in_one_piece(
     data: st.DataObject, clips: int, streams: int, num_frames: int
 ) -> None:
     G = data.draw(st.integers(1, 3))
+    slack = data.draw(st.integers(0, 12))
     bounds = data.draw(
         st.lists(
             st.tuples(st.integers(0, num_frames), st.integers(0, num_frames)), min_size=clips * G, max_size=clips * G
@@ -63,7 +64,8 @@ def test_every_frame_of_every_window_is_in_one_piece(
         data.draw(st.lists(st.integers(0, 2), min_size=clips * G, max_size=clips * G)), dtype=torch.int64
     ).view(clips, G)
     counted = torch.zeros(clips * streams * G, num_frames, dtype=torch.int64)
-    for piece in pieces.cut(indices, first, last, streams, num_frames):
+    frame_cost = pieces.PIECE // max(slack * streams, 1)
+    for piece in pieces.cut(indices, first, last, streams, num_frames, frame_cost):
         pairs = rows(piece.pairs, clips * streams * G)
         assert len(pairs) == piece.windows
         places = [rows(values, 10**6) for values in (piece.frames, piece.weights, piece.bits)]
@@ -90,16 +92,24 @@ def expected(frames: Tensor, weight1: Tensor, bias1: Tensor, indices: Tensor, we
     return torch.einsum("bgt,bsgth->bsgh", weights, hidden), weights.sum(-1)
 
 
-@pytest.mark.parametrize("piece_cost", [0, 10**12], ids=["routed", "dense"])
-@pytest.mark.parametrize("rows_of_a_piece", [1024, 7])
+@pytest.mark.parametrize("way", ["routed", "dense"])
+@pytest.mark.parametrize(("rows_of_a_piece", "alone"), [(1024, 256), (1024, 6), (7, 256)])
 @pytest.mark.parametrize("kind", ["even", "lengths", "padding"])
 @pytest.mark.parametrize("given_weights", [True, False], ids=["weights", "gaussians"])
 @pytest.mark.parametrize("streams", [1, 2])
 def test_pool_and_its_gradients(
-    streams: int, given_weights: bool, kind: str, rows_of_a_piece: int, piece_cost: int, monkeypatch: pytest.MonkeyPatch
+    streams: int,
+    given_weights: bool,
+    kind: str,
+    rows_of_a_piece: int,
+    alone: int,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(eager, "PIECE", piece_cost)
+    monkeypatch.setattr(eager, "_prefers_dense", lambda *sizes: way == "dense")
     monkeypatch.setattr(pieces, "ROWS", rows_of_a_piece)
+    monkeypatch.setattr(pieces, "ALONE", alone)
+    monkeypatch.setattr(pieces, "INDEXED", 60)
     B, T, D, E, H, G = 3, 23, 5, 4, 36, 5
     leaves: dict[str, Tensor] = {
         name: torch.randn(shape, dtype=torch.float64).requires_grad_()
@@ -135,7 +145,7 @@ def test_pool_and_its_gradients(
 
 @pytest.mark.parametrize("std", [0.01, 0.03, 0.111])
 def test_frames_out_of_reach_change_nothing_that_float32_shows(std: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eager, "PIECE", 0)
+    monkeypatch.setattr(eager, "_prefers_dense", lambda *sizes: False)
     B, T, D, E, H, G = 2, 200, 16, 4, 32, 3
     frames, weight1, bias1 = torch.randn(B, 1, T, D), torch.randn(E, H, D), torch.randn(E, H)
     inputs = (frames, weight1, bias1, torch.randint(0, E, (B, G)), None, torch.rand(B, G), torch.full((B, G), std))

@@ -34,7 +34,7 @@ def _fresh_graphs() -> Iterator[None]:
 @pytest.fixture(params=["kernel"] if runtime.INTERPRETED else ["routed", "dense"])
 def _path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways in which the CPU computes a pool."""
-    monkeypatch.setattr(eager, "PIECE", 0 if request.param == "routed" else 10**12)
+    monkeypatch.setattr(eager, "_prefers_dense", lambda *sizes: request.param == "dense")
 
 
 def timing(kind: str, num_frames: int = T) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -1,4 +1,4 @@
-"""The experts' second layer, taken after the sum over time, and the mixture by the gates.
+"""The experts' second layer, taken after the sum over time, and the mixture by the gates, in aten operations only.
 
 B batch, S streams, Q questions of one clip, K experts in use, D channels, H hidden, E experts.
 """
@@ -12,7 +12,7 @@ FEW = 4
 """Matrices that may be copied: more would be fetched from the system anew for every call."""
 
 
-def mix(
+def expert_mix_reference(
     state: Tensor,  # [B, S, Q, K, H], sum_t g_t relu(W1_e x_t + b1_e)
     mass: Tensor,  # [B, Q, K] wide, sum_t g_t
     gates: Tensor,  # [B, Q, K]
