@@ -16,6 +16,9 @@ SMALL = 2**25
 """Multiplications below which an operator's own steps cost a CPU more than it saves."""
 SMALL_COMPILED = 70_000_000
 """The same within a compiled graph, where plain operations cost less."""
+SMALL_SHORT = 130_000_000
+"""The same within a compiled graph without gradients, of clips shorter than SHORT: of those little can be skipped."""
+SHORT = 256
 
 
 def check_backend(backend: str) -> None:
@@ -65,17 +68,21 @@ def fused(
     return _no_triton(device, dtype) is None
 
 
-def is_small(multiplications: int) -> bool:
+def is_small(multiplications: int, num_frames: int, needs_grad: bool) -> bool:
     """Whether a CPU computes this sooner in plain operations; sizes that are symbols count as large.
 
     Args:
         multiplications: of the experts' first layer over every frame.
+        num_frames: of one clip.
+        needs_grad: whether a backward pass may follow.
     """
     if not torch.compiler.is_compiling():
         return multiplications < SMALL
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     # An ordinary comparison of symbols would be a guard, and the graph would be compiled once more on its other side.
+    if not needs_grad and statically_known_true(num_frames < SHORT):
+        return statically_known_true(multiplications < SMALL_SHORT)
     return statically_known_true(multiplications < SMALL_COMPILED)
 
 

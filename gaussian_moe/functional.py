@@ -151,8 +151,10 @@ def gaussian_expert_pool(
     shape = gates.shape if gates.dim() == 3 else (B, 1, gates.shape[1])  # [B, Q, K]
     dtype = _compute_dtype(frames)
     unfused = "released_expert_order exists on the torch path only" if released_expert_order else _unfused(times)
+    multiplications = indices.numel() * streams.shape[1] * T * weight1.shape[1] * weight1.shape[2]
+    needs_grad = _needs_grad(frames, gates, weights, centers, stds, weight1, bias1, weight2, bias2)
     # One frame has nothing to fuse.
-    plain = T == 1 or is_small(indices.numel() * streams.shape[1] * T * weight1.shape[1] * weight1.shape[2])
+    plain = T == 1 or is_small(multiplications, T, needs_grad)
     if fused(backend, frames.device, dtype, unfused, prefer_torch_on_cpu=plain):
         clock = frame_clock(
             streams[:, 0], key_padding_mask, lengths, times, duration, torch.promote_types(dtype, torch.float32)
@@ -197,9 +199,8 @@ def _pooled_states(
     # From [B, (Q,) K, ...] to [B, Q K, ...].
     profile = [None if x is None else x.to(wide).flatten(1, indices.dim() - 1) for x in (weights, centers, stds)]
     inputs = (frames, weight1, bias1, indices.flatten(1), *profile, *clock)
-    needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     pool_op.count_flops()
-    state, mass, _ = pool_op.expert_pool(*inputs, pool_op.reach_threshold(frames.dtype), needs_grad)
+    state, mass, _ = pool_op.expert_pool(*inputs, pool_op.reach_threshold(frames.dtype), _needs_grad(*inputs))
     return state, mass
 
 
@@ -217,6 +218,10 @@ def _mixed(
     bank = weight2.to(state.dtype), bias2.to(state.dtype)
     mixed: Tensor = mix_op.expert_mix(state, mass, gates.to(mass.dtype), indices, *bank)
     return mixed
+
+
+def _needs_grad(*inputs: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
 
 
 def _unfused(times: Tensor | None) -> str | None:

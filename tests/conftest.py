@@ -21,5 +21,5 @@ def _seeded() -> None:
 @pytest.fixture(autouse=True)
 def _nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small inputs of tests go to the operators, which on a CPU take only what is worth it."""
-    monkeypatch.setattr(backend, "SMALL", 0)
-    monkeypatch.setattr(backend, "SMALL_COMPILED", 0)
+    for limit in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT"):
+        monkeypatch.setattr(backend, limit, 0)

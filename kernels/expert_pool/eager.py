@@ -94,7 +94,7 @@ def pool_backward(
     return *shared, None, *weights_backward(dweights, centers, stds, times, lengths, padding)
 
 
-GATHER = 100
+GATHER = 200
 """What gathering one channel of a frame costs, in multiplications: it waits for memory, a product does not."""
 
 

@@ -24,16 +24,29 @@ Rows = Tensor | slice
 """Row numbers, or a run of rows, which needs no copy."""
 
 
-class Piece(NamedTuple):
+class Part(NamedTuple):
     """c windows of L frames that one expert reads, as one product of c L rows."""
 
     expert: int
     windows: int  # c
-    pairs: Rows  # c rows of [B S G]
-    frames: Rows  # c L rows of [B S T]
-    weights: Rows  # c L rows of [B G T]
-    bits: Rows  # c L rows of [B S G T]
-    outside: Tensor | None  # [c L] bool: frames that another window counts, or None where there are none
+    rows: slice  # c L of its piece's rows
+    pairs: slice  # c of its piece's pairs
+
+
+class Piece(NamedTuple):
+    """Some parts, one after another; what can be read or written for all of them together, is."""
+
+    parts: list[Part]
+    frames: Rows  # of [B S T]
+    weights: Rows  # of [B G T]
+    bits: Rows  # of [B S G T]
+    pairs: Rows  # of [B S G]
+    outside: Tensor | None  # bool: rows that another window counts, or None where there are none
+
+
+def part_of(rows: Rows, part: slice) -> Rows:
+    """Some of the rows."""
+    return slice(rows.start + part.start, rows.start + part.stop) if isinstance(rows, slice) else rows[part]
 
 
 class Window(NamedTuple):
@@ -60,7 +73,7 @@ def cut(
     num_frames: int,
     frame_cost: int,
 ) -> Iterator[Piece]:
-    """Every frame of every window [first, last) once, grouped by expert; the same for the same arguments.
+    """Every frame of every window [first, last) once, in parts of one expert; the same for the same arguments.
 
     A frame costs `frame_cost` multiplications.
     """
@@ -76,10 +89,10 @@ def cut(
         waiting.append(group)
         rows += len(group.windows) * S * window.length
         if rows >= INDEXED:
-            yield from _gathered(waiting, S, G, T)
+            yield _gathered(waiting, S, G, T)
             waiting, rows = [], 0
     if waiting:
-        yield from _gathered(waiting, S, G, T)
+        yield _gathered(waiting, S, G, T)
 
 
 def _groups(indices: Tensor, first: Tensor, last: Tensor, S: int, slack: int) -> Iterator[Group]:
@@ -103,30 +116,36 @@ def _groups(indices: Tensor, first: Tensor, last: Tensor, S: int, slack: int) ->
 def _alone(expert: int, window: Window, S: int, G: int, T: int) -> Iterator[Piece]:
     """A single window is a run of rows everywhere."""
     length, clip, routed, begin = window
+    parts = [Part(expert, 1, slice(0, length), slice(0, 1))]
     for stream in range(clip * S, clip * S + S):
         pair = stream * G + routed % G
         frames, weights, bits = (slice(row * T + begin, row * T + begin + length) for row in (stream, routed, pair))
-        yield Piece(expert, 1, slice(pair, pair + 1), frames, weights, bits, None)
+        yield Piece(parts, frames, weights, bits, slice(pair, pair + 1), None)
 
 
-def _gathered(groups: list[Group], S: int, G: int, T: int) -> Iterator[Piece]:
+def _gathered(groups: list[Group], S: int, G: int, T: int) -> Piece:
     """Shorter windows are moved, not cut: each holds the same number of frames of its clip."""
     values = [(*window, group.windows[0].length) for group in groups for window in group.windows]
     length, clip, routed, begin, longest = torch.tensor(values).repeat_interleave(S, 0).unbind(1)  # [n] each
     stream = clip * S + torch.arange(S).repeat(len(values))
-    pair = stream * G + routed % G
+    pairs = stream * G + routed % G
     moved = torch.minimum(begin, T - longest)
     count = longest.cumsum(0)
     start = moved - (count - longest)  # of a window, less the rows before it
-    bases = torch.stack((stream * T + start, routed * T + start, pair * T + start, start - begin))
+    bases = torch.stack((stream * T + start, routed * T + start, pairs * T + start, start - begin))
     rows = bases.repeat_interleave(longest, 1)
     rows += torch.arange(rows.shape[1])
     frames, weights, bits, place = rows.unbind(0)
-    outside = (place < 0) | (place >= length.repeat_interleave(longest))
-    row = number = 0
+    outside = None
+    if any(group.windows[0].length != group.windows[-1].length for group in groups):
+        outside = (place < 0) | (place >= length.repeat_interleave(longest))
+    return Piece(list(_parts(groups, S)), frames, weights, bits, pairs, outside)
+
+
+def _parts(groups: list[Group], S: int) -> Iterator[Part]:
+    row = pair = 0
     for expert, windows in groups:
         c = len(windows) * S
-        part, pairs = slice(row, row + c * windows[0].length), slice(number, number + c)
-        some = windows[0].length != windows[-1].length
-        yield Piece(expert, c, pair[pairs], frames[part], weights[part], bits[part], outside[part] if some else None)
-        row, number = part.stop, pairs.stop
+        part = Part(expert, c, slice(row, row + c * windows[0].length), slice(pair, pair + c))
+        yield part
+        row, pair = part.rows.stop, part.pairs.stop

@@ -3,7 +3,7 @@
 Of the hidden layer one bit an element is kept. This folder's README has the derivation.
 
 B batch, S streams, G routed experts of one clip, T frames, D channels, H hidden, E experts; c windows of L frames
-in one piece. Wide is float32, or float64 where the frames are.
+in one part. Wide is float32, or float64 where the frames are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..product import product
 from .bits import pack, unpack, words
-from .pieces import Piece, Rows
+from .pieces import Piece, Rows, part_of
 
 
 def forward(
@@ -30,13 +30,16 @@ def forward(
 ) -> None:
     """Adds `sum_t g_t relu(W1_e x_t + b1_e)` of every piece."""
     for piece in pieces:
-        x = _frames(frames, padding, piece)
-        hidden = product(x, weight1[piece.expert], bias1[piece.expert], relu=True)
-        if bits is not None:
-            _put(bits, piece.bits, pack(hidden > 0))
-        g = _weights(weights, piece).view(piece.windows, 1, -1)
-        pooled = torch.bmm(g, hidden.to(g.dtype).view(piece.windows, -1, hidden.shape[1])).squeeze(1)
-        _add(state, piece.pairs, pooled)
+        g = _weights(weights, piece)
+        pooled = []
+        for expert, windows, rows, _ in piece.parts:
+            x = _frames(frames, padding, part_of(piece.frames, rows))
+            hidden = product(x, weight1[expert], bias1[expert], relu=True)
+            if bits is not None:
+                _put(bits, part_of(piece.bits, rows), pack(hidden > 0))
+            hidden = hidden.to(g.dtype).view(windows, -1, hidden.shape[1])
+            pooled.append(torch.bmm(g[rows].view(windows, 1, -1), hidden))
+        _add(state, piece.pairs, _joined(pooled).squeeze(1))
 
 
 def backward(
@@ -55,20 +58,21 @@ def backward(
     dframes, dweights = frames.new_zeros(frames.shape, dtype=wide), torch.zeros_like(weights)
     dweight1, dbias1 = weight1.new_zeros((E, H, D), dtype=wide), bias1.new_zeros((E, H), dtype=wide)
     for piece in pieces:
-        e = piece.expert
-        x = _frames(frames, padding, piece)
-        g = _weights(weights, piece).view(-1, 1)
-        mask = unpack(_take(bits, piece.bits), H, grad_state.dtype).view(piece.windows, -1, H)
-        passed = (mask * _take(grad_state, piece.pairs).unsqueeze(1)).view(-1, H)  # A_t, [c L, H]
-        back = product(passed, weight1[e].t()).to(wide)  # W1^T A_t, [c L, D]
-        dg = (back * x).sum(-1) + (passed @ bias1[e]).to(wide)
-        if piece.outside is not None:
-            dg.masked_fill_(piece.outside, 0.0)
-        _add(dweights, piece.weights, dg)
-        _add(dframes, piece.frames, back.mul_(g))
-        passed = (passed * g).to(x.dtype)
-        dweight1[e] += product(passed.t(), x.t())
-        dbias1[e] += passed.sum(0)
+        g, upstream = _weights(weights, piece).unsqueeze(-1), _take(grad_state, piece.pairs).unsqueeze(1)
+        by_weight = []
+        for e, windows, rows, pairs in piece.parts:
+            place = part_of(piece.frames, rows)
+            x = _frames(frames, padding, place)
+            mask = unpack(_take(bits, part_of(piece.bits, rows)), H, grad_state.dtype).view(windows, -1, H)
+            passed = (mask * upstream[pairs]).view(-1, H)  # A_t, [c L, H]
+            back = product(passed, weight1[e].t()).to(wide)  # W1^T A_t, [c L, D]
+            by_weight.append((back * x).sum(-1) + (passed @ bias1[e]).to(wide))
+            _add(dframes, place, back.mul_(g[rows]))
+            passed = (passed * g[rows]).to(x.dtype)
+            dweight1[e] += product(passed.t(), x.t())
+            dbias1[e] += passed.sum(0)
+        dg = _joined(by_weight)
+        _add(dweights, piece.weights, dg if piece.outside is None else dg.masked_fill_(piece.outside, 0.0))
     return dframes, dweight1, dbias1, dweights
 
 
@@ -77,15 +81,19 @@ def byte_rows(bits: Tensor, hidden: int) -> Tensor:
     return bits.view(torch.uint8).view(-1, 4 * words(hidden))
 
 
-def _frames(frames: Tensor, padding: Tensor | None, piece: Piece) -> Tensor:
-    """A piece's frames [c L, D]; padding as 0, since a weight of 0 does not silence a NaN."""
-    x = _take(frames, piece.frames)
-    return x if padding is None else x.masked_fill(_take(padding, piece.frames).unsqueeze(-1), 0.0)
+def _frames(frames: Tensor, padding: Tensor | None, rows: Rows) -> Tensor:
+    """A part's frames [c L, D]; padding as 0, since a weight of 0 does not silence a NaN."""
+    x = _take(frames, rows)
+    return x if padding is None else x.masked_fill(_take(padding, rows).unsqueeze(-1), 0.0)
 
 
 def _weights(weights: Tensor, piece: Piece) -> Tensor:
     g = _take(weights, piece.weights)
     return g if piece.outside is None else g.masked_fill_(piece.outside, 0.0)
+
+
+def _joined(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.cat(values)
 
 
 def _take(values: Tensor, rows: Rows) -> Tensor:

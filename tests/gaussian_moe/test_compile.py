@@ -70,7 +70,7 @@ def test_what_is_small_is_plain_and_compiles_no_more_often(monkeypatch: pytest.M
             call(*inputs(num_frames, 2))
         return any(event.key.startswith("gaussian_moe::") for event in recorded.key_averages())
 
-    for name, compiled in (("SMALL", False), ("SMALL_COMPILED", True)):
+    for name, compiled in (("SMALL", False), ("SMALL_SHORT", True)):
         monkeypatch.setattr(backend, name, limit)
         call = torch.compile(moe, fullgraph=True, backend="eager", dynamic=False) if compiled else moe
         with torch.no_grad():

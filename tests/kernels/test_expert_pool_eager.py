@@ -66,19 +66,24 @@ def test_every_frame_of_every_window_is_in_one_piece(
     counted = torch.zeros(clips * streams * G, num_frames, dtype=torch.int64)
     frame_cost = pieces.PIECE // max(slack * streams, 1)
     for piece in pieces.cut(indices, first, last, streams, num_frames, frame_cost):
-        pairs = rows(piece.pairs, clips * streams * G)
-        assert len(pairs) == piece.windows
+        pair_rows = rows(piece.pairs, clips * streams * G)
         places = [rows(values, 10**6) for values in (piece.frames, piece.weights, piece.bits)]
         outside = [False] * len(places[0]) if piece.outside is None else piece.outside.tolist()
-        length = len(places[0]) // piece.windows
-        for row, (frame, weight, bit) in enumerate(zip(*places, strict=True)):
-            pair, t = pairs[row // length], frame % num_frames
-            clip, stream, g = pair // (streams * G), pair // G % streams, pair % G
-            assert frame == (clip * streams + stream) * num_frames + t
-            assert weight == (clip * G + g) * num_frames + t
-            assert bit == pair * num_frames + t
-            assert indices[clip, g] == piece.expert
-            counted[pair, t] += not outside[row]
+        assert [part.rows.start for part in piece.parts] == [0, *(part.rows.stop for part in piece.parts[:-1])]
+        assert piece.parts[-1].rows.stop == len(places[0])
+        for part in piece.parts:
+            pairs = pair_rows[part.pairs]
+            assert len(pairs) == part.windows
+            length = (part.rows.stop - part.rows.start) // part.windows
+            for row in range(part.rows.start, part.rows.stop):
+                frame, weight, bit = (values[row] for values in places)
+                pair, t = pairs[(row - part.rows.start) // length], frame % num_frames
+                clip, stream, g = pair // (streams * G), pair // G % streams, pair % G
+                assert frame == (clip * streams + stream) * num_frames + t
+                assert weight == (clip * G + g) * num_frames + t
+                assert bit == pair * num_frames + t
+                assert indices[clip, g] == part.expert
+                counted[pair, t] += not outside[row]
     number = torch.arange(num_frames)
     wanted = (number >= first.unsqueeze(-1)) & (number < last.unsqueeze(-1))
     assert torch.equal(
