@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import settings
@@ -18,8 +20,10 @@ def _seeded() -> None:
     torch.manual_seed(713)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_is_small() -> Iterator[None]:
     """The small inputs of tests go to the operators, which on a CPU take only what is worth it."""
-    for limit in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT"):
-        monkeypatch.setattr(backend, limit, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT"):
+            patch.setattr(backend, limit, 0)
+        yield
