@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .cases import COMPILED, EAGER, GRAPHS, SUITES, SUMMARIES, default_suites, experiments
+from .cases import COMPILED, EAGER, GRAPHS, SUITES, SUMMARIES, default_suites, experiments, of_size
 from .errors import UserError
 from .provenance import ROOT, commit, provenance, slug
 from .record import RESULTS, Recording
@@ -99,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument(
             "--only", nargs="+", default=[], metavar="NAME", help="only these implementations, of those of a suite"
         )
+        made.add_argument(
+            "--size",
+            nargs="+",
+            default=[],
+            metavar="X=N,...",
+            help="only cases of these sizes, such as T=1,60 B=8; letters B, T, D, E, K",
+        )
         made.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is one")
         made.add_argument(
             "--max-gib",
@@ -134,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
     from .run import run
 
     device = _device(options)
-    wanted = experiments(options.suite or default_suites(device), device)
+    wanted = of_size(experiments(options.suite or default_suites(device), device), options.size)
     if options.list:
         for experiment in wanted:
             print(f"{experiment.suite:<10} {experiment.case}: {', '.join(experiment.implementations)}")
@@ -155,7 +162,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     device = _device(options)
     every = [name for name in SUITES if name != "pool" or device == "cuda"]
-    wanted = experiments(options.suite or every, device)
+    wanted = of_size(experiments(options.suite or every, device), options.size)
     return verify(wanted, device, chosen=_chosen(options), max_gib=options.max_gib)
 
 

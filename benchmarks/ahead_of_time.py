@@ -21,7 +21,8 @@ from .machine_code import MachineCode, machine_code
 if TYPE_CHECKING:
     from gaussian_moe.kernels.compilation import Compilation
 
-LAUNCHERS = ("gaussian_moe.kernels.gaussian_weights.launch", "gaussian_moe.kernels.expert_pool.launch")
+LAUNCHERS = ("gaussian_moe.kernels.gaussian_weights.launch", "gaussian_moe.kernels.expert_pool.compilations")
+"""The modules that list what is compiled."""
 
 
 @dataclass(frozen=True)

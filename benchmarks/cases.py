@@ -165,3 +165,21 @@ def experiments(suites: Sequence[str], device: str) -> list[Experiment]:
     if "pool" in suites and device != "cuda":
         raise UserError("the suite pool needs a CUDA device: it times a kernel that runs nowhere else")
     return [experiment for name in suites for experiment in SUITES[name](device)]
+
+
+def of_size(experiments: Sequence[Experiment], sizes: Sequence[str]) -> list[Experiment]:
+    """The experiments whose case has the sizes that are asked for, such as "T=1,60" and "B=8".
+
+    Raises:
+        UserError: no such letter, no numbers, or no case has them.
+    """
+    wanted: dict[str, set[int]] = {}
+    for text in sizes:
+        letter, _, numbers = text.partition("=")
+        if letter not in ("B", "T", "D", "E", "K") or not all(number.isdecimal() for number in numbers.split(",")):
+            raise UserError(f"--size takes a letter of B, T, D, E, K and numbers, such as T=1,60; got {text!r}")
+        wanted.setdefault(letter, set()).update(map(int, numbers.split(",")))
+    found = [each for each in experiments if all(getattr(each.case, letter) in wanted[letter] for letter in wanted)]
+    if experiments and not found:
+        raise UserError(f"no case of these suites has the sizes {' '.join(sizes)}; `run --list` prints the cases")
+    return found

@@ -1,8 +1,8 @@
 """Which block sizes each kernel of expert pooling gets on which device: static, so that no call measures or waits.
 
 A larger block reads less for the same product and takes more registers: one of 16-bit numbers on sm_90 leaves none
-over. Every row compiles without spills for the forms that `launch.compilations` lists: sizes that are multiples of 16,
-channels next to each other, evenly spaced frames. Other sizes and strides are right, but spill on sm_90, and are slow.
+over. Every row compiles without spills for the forms that `compilations.py` lists; what has another form is brought
+into one of these first (`layout.py`).
 
 B batch, S streams, G routed experts of one clip, T frames, D channels, H hidden.
 """
@@ -95,6 +95,11 @@ def target(device: torch.device) -> str:
     major, _ = torch.cuda.get_device_capability(device)
     # sm_120 has neither the tensor memory nor the shared memory of sm_100.
     return {7: "sm_75", 8: "sm_80", 9: "sm_90", 10: "sm_100"}.get(major, "sm_80" if major > 7 else "sm_75")
+
+
+def granule(target: str) -> int:
+    """What sizes and strides of frames and experts are multiples of; small tests keep sizes that no block divides."""
+    return 1 if target == "interpreter" else 16
 
 
 @cache

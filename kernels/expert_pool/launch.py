@@ -9,17 +9,15 @@ B batch, S streams, G routed experts of one clip, T frames, D channels, H hidden
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ..compilation import Compilation
 from ..gaussian_weights.launch import frame_rows, on_device_of, weights_backward, weights_forward, windows
 from . import configs, kernel, kernel_backward
-from .configs import Config, blocks
+from .configs import blocks
+from .layout import laid_out, rounded
 
-_ROUTE_BLOCK = 1024
+ROUTE_BLOCK = 1024
 _SPLITS = 16  # A split costs as much memory as all of W1 in float32.
 
 
@@ -51,7 +49,10 @@ def pool_forward(
     if B * G * T == 0:
         return frames.new_zeros(B, S, G, H), frames.new_zeros(B, G, dtype=wide), bits
     target = configs.target(device)
-    kind = configs.kind(frames.dtype, target)
+    kind, granule = configs.kind(frames.dtype, target), configs.granule(target)
+    given_hidden, (D, H) = H, (rounded(D, granule), rounded(H, granule))
+    frames, weight1 = laid_out(frames, (D,), granule), laid_out(weight1, (H, D), granule)
+    bias1, weights = laid_out(bias1, (H,), granule), None if weights is None else _in_rows(weights)
     config = configs.pick(
         configs.forward(target, kind, save_bits), T, lambda c: B * S * G * blocks(H, c.block_h), device
     )
@@ -98,7 +99,7 @@ def pool_forward(
             *(weights.stride() if weights is not None else (0, 0, 0)),
             times_stride,
             padding_stride,
-            PRECISION=_precision(kind),
+            PRECISION=precision(kind),
             KEEP=keep,
             FOLD=folded,
             ROWS=rows,
@@ -108,7 +109,7 @@ def pool_forward(
             num_warps=config.warps,
             num_stages=config.stages,
         )
-    return _added(state, frames.dtype), _added(mass, wide), bits
+    return _cut(_added(state, frames.dtype), (given_hidden,)), _added(mass, wide), bits
 
 
 def pool_backward(
@@ -132,8 +133,8 @@ def pool_backward(
     Here the weights of Gaussians are held in memory, [B, G, T] as their gradients are: the two products need them
     where they would have to be computed again for every block.
     """
-    B, S, T, _ = frames.shape
-    E, H, D = weight1.shape
+    B, S, T, D = frames.shape
+    E, H, _ = weight1.shape
     G, wide, device = indices.shape[1], torch.promote_types(frames.dtype, torch.float32), frames.device
     if B * G * T == 0:
         shared = frames.new_zeros(frames.shape), torch.zeros_like(weight1), torch.zeros_like(bias1)
@@ -148,9 +149,12 @@ def pool_backward(
         g = weights_forward(centers, stds, times, lengths, padding, T)
         _, first, last = windows(centers, stds, times, lengths, padding, T, epsilon)
     target = configs.target(device)
-    kind = configs.kind(frames.dtype, target)
+    kind, granule = configs.kind(frames.dtype, target), configs.granule(target)
+    given_sizes, (D, H) = (H, D), (rounded(D, granule), rounded(H, granule))
+    frames, weight1 = laid_out(frames, (D,), granule), laid_out(weight1, (H, D), granule)
+    bias1, g = laid_out(bias1, (H,), granule), _in_rows(g)
+    grad_state = laid_out(grad_state.to(wide), (H,), granule).contiguous()
     pairs, starts, masks = _route(indices, E)
-    grad_state = grad_state.to(wide).contiguous()
     bias1, indices = bias1.contiguous(), indices.contiguous()
     padding_rows, padding_stride = frame_rows(padding)
     window = first, last, None if lengths is None else lengths.contiguous(), padding_rows
@@ -181,7 +185,7 @@ def pool_backward(
             *weight1.stride(),
             *g.stride(),
             padding_stride,
-            PRECISION=_precision(kind),
+            PRECISION=precision(kind),
             BLOCK_T=config.block_t,
             BLOCK_H=config.block_h,
             BLOCK_D=config.block_d,
@@ -249,14 +253,18 @@ def pool_backward(
             *frames.stride(),
             *g.stride(),
             padding_stride,
-            PRECISION=_precision(kind),
+            PRECISION=precision(kind),
             BLOCK_T=config.block_t,
             BLOCK_H=config.block_h,
             BLOCK_D=config.block_d,
             num_warps=config.warps,
             num_stages=config.stages,
         )
-    shared = dframes, _added(dweight1, weight1.dtype), _added(dbias1, bias1.dtype)
+    shared = (
+        _cut(dframes, given_sizes[1:]),
+        _cut(_added(dweight1, weight1.dtype), given_sizes),
+        _cut(_added(dbias1, bias1.dtype), given_sizes[:1]),
+    )
     if weights is not None:
         return *shared, dweights, None, None
     assert centers is not None
@@ -271,87 +279,28 @@ def _route(indices: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
     masks = torch.empty(32, dtype=torch.int32, device=indices.device)
     with on_device_of(indices):
         kernel_backward.route_kernel[(num_experts,)](
-            pairs, starts, masks, indices.contiguous(), indices.numel(), BLOCK=_ROUTE_BLOCK, num_warps=4
+            pairs, starts, masks, indices.contiguous(), indices.numel(), BLOCK=ROUTE_BLOCK, num_warps=4
         )
     return pairs, starts, masks
 
 
-def _precision(kind: str) -> str:
+def precision(kind: str) -> str:
     """How a product of float32 is taken; without meaning for other dtypes."""
     return "tf32" if kind == "tf32" else "ieee"
+
+
+def _in_rows(weights: Tensor) -> Tensor:
+    """Weights of one Gaussian without gaps between frames."""
+    return weights if weights.stride(-1) == 1 else weights.contiguous()
+
+
+def _cut(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Without what `laid_out` filled up its last dimensions with."""
+    for place, size in enumerate(sizes, x.dim() - len(sizes)):
+        x = x.narrow(place, 0, size)
+    return x.contiguous()
 
 
 def _added(parts: Tensor, dtype: torch.dtype) -> Tensor:
     """The sum over the first dimension, in that dtype; torch adds in a fixed order."""
     return parts.squeeze(0).to(dtype) if parts.shape[0] == 1 else parts.sum(0).to(dtype)
-
-
-_TYPES = {
-    **dict.fromkeys(("bits_ptr", "masks_ptr", "pairs_ptr", "starts_ptr", "first_ptr", "last_ptr"), "*i32"),
-    **dict.fromkeys(("indices_ptr", "lengths_ptr"), "*i64"),
-    "padding_ptr": "*i1",
-}
-_GAUSSIAN = ("centers_ptr", "stds_ptr", "nearest_ptr", "first_ptr", "last_ptr")
-_PRODUCTS = {"bf16": ("half",), "fp16": ("half",), "fp32": ("tf32", "ieee")}
-
-
-def compilations(target: str) -> list[Compilation]:
-    """Every kernel with every configuration for the target: each dtype, weights given or Gaussian, with bits or not.
-
-    Clips have lengths and evenly spaced frames, streams and channels their usual strides.
-    """
-    found = [_compilation("route", kernel_backward.route_kernel, "fp32", {"BLOCK": _ROUTE_BLOCK}, (), 4, 2)]
-    for dtype, kinds in _PRODUCTS.items():
-        for kind in kinds:
-            if (target, kind) not in configs.FORWARD or (target, dtype) == ("sm_75", "bf16"):
-                continue
-            product = dtype if kind == "half" else kind
-            for given in (False, True):
-                source = "weights" if given else "gaussian"
-                absent = _GAUSSIAN if given else ("weights_ptr",)
-                for bits in (True, False):
-                    for config in configs.forward(target, kind, bits):
-                        keep, folded, rows = configs.fold(target, kind, config)
-                        fixed = {"KEEP": keep, "FOLD": folded, "ROWS": rows}
-                        name = f"forward[{product},{source},{'bits,' if bits else ''}{config.block_t}]"
-                        nothing = absent if bits else (*absent, "bits_ptr")
-                        found.append(_product(name, kernel.pool_forward_kernel, dtype, kind, fixed, nothing, config))
-                windows = _GAUSSIAN if given else ()
-                for config in configs.frames(target, kind):
-                    name = f"backward_frames[{product},{source},{config.block_t}]"
-                    found.append(
-                        _product(name, kernel_backward.backward_frames_kernel, dtype, kind, {}, windows, config)
-                    )
-                name = f"backward_experts[{product},{source}]"
-                experts = configs.experts(target, kind)
-                found.append(_product(name, kernel_backward.backward_experts_kernel, dtype, kind, {}, windows, experts))
-                summing = configs.summing(target)
-                name = f"backward_weights[{product},{source}]"
-                fixed = {"BLOCK_T": summing.block_t}
-                function = kernel_backward.backward_weights_kernel
-                found.append(_compilation(name, function, dtype, fixed, windows, summing.warps, summing.stages))
-    return found
-
-
-def _product(
-    name: str, function: Any, dtype: str, kind: str, fixed: dict[str, Any], absent: tuple[str, ...], config: Config
-) -> Compilation:
-    sizes = {"BLOCK_T": config.block_t, "BLOCK_H": config.block_h, "BLOCK_D": config.block_d}
-    fixed = {"PRECISION": _precision(kind), **sizes, **fixed}
-    return _compilation(name, function, dtype, fixed, absent, config.warps, config.stages)
-
-
-def _compilation(
-    name: str, function: Any, dtype: str, fixed: dict[str, Any], absent: tuple[str, ...], warps: int, stages: int
-) -> Compilation:
-    """As `_launched` calls the kernel; `absent` pointers are None, and so are those of other forms of time."""
-    names = function.arg_names
-    nothing = [arg for arg in (*absent, "times_ptr", "padding_ptr") if arg in names]
-    unit = [arg for arg in ("frames_dim_stride", "weight1_dim_stride", "weights_stride") if arg in names]
-    constexprs = dict.fromkeys(nothing) | dict.fromkeys(unit, 1) | fixed
-    of_dtype = ("state_ptr", "dframes_ptr", "frames_ptr", "weight1_ptr", "bias1_ptr")
-    types = {arg: _TYPES.get(arg, f"*{dtype}" if arg in of_dtype else "*fp32") for arg in names if arg.endswith("_ptr")}
-    signature = {arg: "constexpr" if arg in constexprs else types.get(arg, "i32") for arg in names}
-    strides = [arg for arg in names if arg.endswith("_stride") and arg.startswith(("frames", "weight1"))]
-    aligned = [arg for arg in (*types, *strides, "dim", "hidden_dim") if arg in names and arg not in constexprs]
-    return Compilation(f"expert_pool.{name}", function, signature, constexprs, warps, stages, tuple(aligned))

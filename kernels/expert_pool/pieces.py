@@ -80,7 +80,7 @@ def cut(
     S, G, T = num_streams, indices.shape[1], num_frames
     waiting: list[Group] = []
     rows = 0
-    for group in _groups(indices, first, last, S, PIECE // (S * frame_cost)):
+    for group in _groups(indices, first, last, S, PIECE // max(S * frame_cost, 1)):
         window = group.windows[0]
         if window.length >= ALONE or len(group.windows) * S == 1:
             for each in group.windows:

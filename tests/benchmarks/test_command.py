@@ -48,6 +48,9 @@ def test_the_package_runs_as_a_module_and_lists_its_suites() -> None:
     [
         (["run", "--only", "fastest"], "there is no implementation 'fastest'"),
         (["run", "--suite", "pool", "--device", "cpu"], "needs a CUDA device"),
+        (["run", "--size", "S=2"], "--size takes a letter of B, T, D, E, K and numbers, such as T=1,60; got 'S=2'"),
+        (["verify", "--size", "T=1,x"], "got 'T=1,x'"),
+        (["run", "--suite", "grid", "--size", "T=61"], "no case of these suites has the sizes T=61"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +67,15 @@ def test_a_backend_chosen_by_the_environment_is_refused(
     monkeypatch.setenv("GAUSSIAN_MOE_BACKEND", "torch")
     assert command.main(["verify", "--suite", "published"]) == 2
     assert "unset GAUSSIAN_MOE_BACKEND" in capsys.readouterr().err
+
+
+def test_sizes_choose_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        command.main(["run", "--list", "--device", "cpu", "--suite", "grid", "--size", "T=1,60", "B=8", "D=256"]) == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert all("B=8" in line and "D=256" in line and ("T=1 " in line or "T=60 " in line) for line in lines)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

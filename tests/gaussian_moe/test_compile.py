@@ -75,6 +75,7 @@ def test_what_is_small_is_plain_and_compiles_no_more_often(monkeypatch: pytest.M
         call = torch.compile(moe, fullgraph=True, backend="eager", dynamic=False) if compiled else moe
         with torch.no_grad():
             assert [runs_operators(call, num_frames) for num_frames in (9, 10)] == [False, True]
+    monkeypatch.setattr(backend, "SMALL_COMPILED", limit)
     with torch.no_grad():
         call = torch.compile(moe, fullgraph=True, backend=counter, dynamic=True)
         assert [runs_operators(call, num_frames) for num_frames in (9, 10, 5)] == [True, True, True]

@@ -155,3 +155,13 @@ def strided(tensor: Tensor) -> Tensor:
     """The same values with gaps between them and the dimensions in another order in memory."""
     gaps = torch.stack([tensor, torch.full_like(tensor, torch.nan)], -1)
     return gaps.movedim(0, -1).contiguous().movedim(-1, 0)[..., 0]
+
+
+def all_strided(given: Case) -> Case:
+    """The same with gaps and another order in memory wherever there is more than one dimension of numbers."""
+    changed = {
+        name: strided(value)
+        for name, value in given._asdict().items()
+        if value is not None and value.is_floating_point() and value.dim() > 1
+    }
+    return given._replace(**changed)

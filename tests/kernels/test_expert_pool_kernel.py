@@ -15,6 +15,8 @@ import torch
 pytest.importorskip("triton", reason="Triton is not installed: it is there on Linux only")
 
 from gaussian_moe.kernels.expert_pool import configs, launch
+from gaussian_moe.kernels.expert_pool.compilations import compilations
+from gaussian_moe.kernels.expert_pool.layout import laid_out
 from tests.kernels.pool_cases import (
     DEVICE,
     EXACT,
@@ -22,6 +24,7 @@ from tests.kernels.pool_cases import (
     INTERPRETED,
     NEEDS,
     Case,
+    all_strided,
     assert_near,
     case,
     formula,
@@ -95,6 +98,36 @@ def test_windows_cut_in_chunks(chunks: int, given: bool, monkeypatch: pytest.Mon
     """More chunks than some windows have blocks: those that are left over add nothing."""
     monkeypatch.setattr(configs, "shares", lambda *_: chunks)
     check(case("times-padding", given, T=40, H=4))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_other_sizes_and_strides_are_laid_out(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configs, "granule", lambda _: 16)
+    check(case("lengths", given, S=2))
+    check(all_strided(case("lengths", given, D=16, H=32)))
+
+
+def test_only_what_has_another_layout_is_copied() -> None:
+    x = torch.randn(3, 4, 48)
+    assert laid_out(x, (48,), 16) is x
+    assert laid_out(x[:, 1:], (48,), 16).data_ptr() == x[:, 1:].data_ptr()
+    assert laid_out(x.expand(2, 3, 4, 48), (48,), 16).stride() == (0, 192, 48, 1)
+    others = {
+        "row": torch.randn(3, 4, 49)[..., :48],
+        "start": x.flatten()[1:97].view(2, 48),
+        "gaps": x.mT.contiguous().mT,
+    }
+    for name, other in others.items():
+        copied = laid_out(other, other.shape[-1:], 16)
+        assert torch.equal(copied, other), name
+        assert copied.is_contiguous(), name
+        assert copied.data_ptr() != other.data_ptr(), name
+        assert laid_out(other, other.shape[-1:], 1) is other
+    longer = laid_out(x[..., :33], (5, 48), 16)
+    assert longer.shape == (3, 5, 48)
+    assert torch.equal(longer[:, :4, :33], x[..., :33])
+    assert not longer[:, 4:].any()
+    assert not longer[..., 33:].any()
 
 
 def test_few_clips_are_cut_and_many_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +229,7 @@ def test_the_blocks_of_every_target(target: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_compilations_name_every_argument(target: str) -> None:
-    found = launch.compilations(target)
+    found = compilations(target)
     assert len({one.name for one in found}) == len(found)
     for one in found:
         assert list(one.signature) == one.kernel.arg_names

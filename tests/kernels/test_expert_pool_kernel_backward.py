@@ -24,6 +24,7 @@ from tests.kernels.pool_cases import (
     INTERPRETED,
     NEEDS,
     Case,
+    all_strided,
     assert_near,
     case,
     formula,
@@ -88,6 +89,13 @@ def test_gradients_are_autograds(form: str, given: bool) -> None:
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_any_size(sizes: dict[str, int]) -> None:
     check(case("even", False, **{"B": 1, **sizes}))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_other_sizes_and_strides_are_laid_out(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configs, "granule", lambda _: 16)
+    check(case("lengths", given, S=2))
+    check(all_strided(case("lengths", given, D=16, H=32)))
 
 
 def test_streams_add_to_the_weights_gradient() -> None:
