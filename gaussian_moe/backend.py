@@ -16,7 +16,7 @@ SMALL = 2**25
 """Multiplications below which an operator's own steps cost a CPU more than it saves."""
 SMALL_COMPILED = 70_000_000
 """The same within a compiled graph, where plain operations cost less."""
-SMALL_SHORT = 130_000_000
+SMALL_SHORT = 190_000_000
 """The same within a compiled graph without gradients, of clips shorter than SHORT: of those little can be skipped."""
 SHORT = 256
 
