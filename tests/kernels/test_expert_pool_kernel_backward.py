@@ -120,7 +120,7 @@ def test_an_expert_not_in_use_gets_no_gradient() -> None:
 
 @pytest.mark.parametrize(("pairs", "num_experts"), [(50, 3), (16, 1), (3, 7)])
 def test_routes_are_a_stable_sort(pairs: int, num_experts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_ROUTE_BLOCK", 16)
+    monkeypatch.setattr(launch, "ROUTE_BLOCK", 16)
     indices = torch.randint(0, num_experts, (pairs, 1))
     order, starts, masks = launch._route(indices, num_experts)
     assert torch.equal(order.long(), indices.flatten().argsort(stable=True))
