@@ -1,4 +1,4 @@
-"""Compiles every kernel that the launchers name, side by side in processes of their own, and reads the machine code."""
+"""Compiles every kernel that the modules name, side by side in processes of their own, and reads the machine code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .machine_code import MachineCode, machine_code
 if TYPE_CHECKING:
     from gaussian_moe.kernels.compilation import Compilation
 
-LAUNCHERS = ("gaussian_moe.kernels.gaussian_weights.launch", "gaussian_moe.kernels.expert_pool.compilations")
+LISTS = ("gaussian_moe.kernels.gaussian_weights.launch", "gaussian_moe.kernels.expert_pool.compilations")
 """The modules that list what is compiled."""
 
 
@@ -35,15 +35,13 @@ class Failure:
 
 
 def examine(targets: list[str], only: str, jobs: int) -> list[MachineCode | Failure]:
-    """Compiles what the launchers name for the targets, in processes of its own, and tells progress on stderr."""
+    """Compiles what the modules name for the targets, in processes of its own, and tells progress on stderr."""
     context = multiprocessing.get_context("spawn")
     with _no_interpreter(), ProcessPoolExecutor(jobs, context) as pool:
-        listed = [
-            (launcher, target, pool.submit(_names, launcher, target)) for target in targets for launcher in LAUNCHERS
-        ]
+        listed = [(module, target, pool.submit(_names, module, target)) for target in targets for module in LISTS]
         work = {
-            pool.submit(_examine, launcher, target, place): (name, target)
-            for launcher, target, names in listed
+            pool.submit(_examine, module, target, place): (name, target)
+            for module, target, names in listed
             for place, name in enumerate(names.result())
             if only in name
         }
@@ -71,20 +69,20 @@ def _no_interpreter() -> Iterator[None]:
 
 
 @lru_cache
-def _compilations(launcher: str, target: str) -> list[Compilation]:
-    found: list[Compilation] = importlib.import_module(launcher).compilations(target)
+def _compilations(module: str, target: str) -> list[Compilation]:
+    found: list[Compilation] = importlib.import_module(module).compilations(target)
     return found
 
 
-def _names(launcher: str, target: str) -> list[str]:
-    return [compilation.name for compilation in _compilations(launcher, target)]
+def _names(module: str, target: str) -> list[str]:
+    return [compilation.name for compilation in _compilations(module, target)]
 
 
-def _examine(launcher: str, target: str, place: int) -> MachineCode | Failure:
-    compilation = _compilations(launcher, target)[place]
+def _examine(module: str, target: str, place: int) -> MachineCode | Failure:
+    compilation = _compilations(module, target)[place]
     # Triton prints the whole program where its assembler fails.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        # Triton 3.9 tells of a default that 3.10 changes; the launchers run with the same default.
+        # Triton 3.9 tells of a default that 3.10 changes; the modules run with the same default.
         warnings.filterwarnings("ignore", "TRITON_DEFAULT_FP_FUSION")
         try:
             return machine_code(compilation, target)

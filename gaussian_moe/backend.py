@@ -19,6 +19,8 @@ SMALL_COMPILED = 70_000_000
 SMALL_SHORT = 190_000_000
 """The same within a compiled graph without gradients, of clips shorter than SHORT: of those little can be skipped."""
 SHORT = 256
+_COMPILES_SYMBOLS = torch.__version__ >= "2.8"
+"""The compiler knows `statically_known_true`."""
 
 
 def check_backend(backend: str) -> None:
@@ -78,6 +80,8 @@ def is_small(multiplications: int, num_frames: int, needs_grad: bool) -> bool:
     """
     if not torch.compiler.is_compiling():
         return multiplications < SMALL
+    if not _COMPILES_SYMBOLS:
+        return False
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     # An ordinary comparison of symbols would be a guard, and the graph would be compiled once more on its other side.

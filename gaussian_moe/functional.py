@@ -154,7 +154,7 @@ def gaussian_expert_pool(
     multiplications = indices.numel() * streams.shape[1] * T * weight1.shape[1] * weight1.shape[2]
     needs_grad = _needs_grad(frames, gates, weights, centers, stds, weight1, bias1, weight2, bias2)
     # One frame has nothing to fuse.
-    plain = T == 1 or is_small(multiplications, T, needs_grad)
+    plain = frames.device.type == "cpu" and (T == 1 or is_small(multiplications, T, needs_grad))
     if fused(backend, frames.device, dtype, unfused, prefer_torch_on_cpu=plain):
         clock = frame_clock(
             streams[:, 0], key_padding_mask, lengths, times, duration, torch.promote_types(dtype, torch.float32)

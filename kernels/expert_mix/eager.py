@@ -1,4 +1,4 @@
-"""The experts' second layer on a CPU: one product for each expert in use, and no matrix of any other is read.
+"""The experts' second layer on a CPU: one product for each expert in use, and no W2 of any other is read.
 
 B batch, S streams, Q questions of one clip, K experts in use, D channels, H hidden, E experts; N = B Q K pairs of a
 question and an expert of its own. Wide is float32, or float64 where the states are.
@@ -52,18 +52,22 @@ def mix_backward(
     upstream = grad.reshape(B * Q, S, D)[order // K]  # [N, S, D]
     back = state.new_empty(B * Q * K, S, H)  # W2^T dy
     dweight2 = weight2.new_empty(E, D, H)
-    dweight2[[e for e in range(E) if e not in dict(runs)]] = 0
+    used = {e for e, _ in runs}
+    dweight2[[e for e in range(E) if e not in used]] = 0
     for e, run in runs:
         given = upstream[run].flatten(0, 1)
         back[order[run]] = product(given, weight2[e].t()).view(-1, S, H)
+        # Of few rows: bound by memory, so written in place rather than by the faster product.
         torch.mm(given.t(), scaled[run].flatten(0, 1), out=dweight2[e])
     back = back.view(B, Q, K, S, H).permute(0, 3, 1, 2, 4)  # [B, S, Q, K, H]
     summed = grad.sum(2, dtype=wide).view(B * Q, D)
     by_bias = (summed @ bias2.to(wide).t()).view(B, Q, E).gather(2, indices)  # <dy, b2_e>, [B, Q, K]
     dbias2 = _share(gates * mass, indices, bias2).t() @ summed
     dgates = (back.to(wide) * state).sum((1, -1)) + mass * by_bias
-    dstate = back * gates.unsqueeze(1).unsqueeze(-1)
-    return dstate.to(state.dtype), gates * by_bias, dgates, dweight2, dbias2.to(bias2.dtype)
+    dstate = (back * gates.unsqueeze(1).unsqueeze(-1)).to(state.dtype)
+    # As the operator announces them: graphs are compiled for these strides.
+    dmass = (gates * by_bias).contiguous()
+    return dstate.contiguous(), dmass, dgates.contiguous(), dweight2, dbias2.to(bias2.dtype)
 
 
 def _by_pair(state: Tensor, gates: Tensor) -> Tensor:

@@ -41,5 +41,5 @@ def backward(
     bias2_shape: tuple[int, ...],
     **options: Any,
 ) -> int:
-    """A product for the states and one for W2, twice; likewise for the masses and the biases."""
+    """For each product of the forward pass two: one for the states and one for W2, and so for masses and biases."""
     return 2 * forward(state_shape, mass_shape, gates_shape, indices_shape, weight2_shape, bias2_shape)

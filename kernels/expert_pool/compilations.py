@@ -24,7 +24,7 @@ _PRODUCTS = {"bf16": ("half",), "fp16": ("half",), "fp32": ("tf32", "ieee")}
 def compilations(target: str) -> list[Compilation]:
     """Every kernel with every configuration for the target: each dtype, weights given or Gaussian, with bits or not.
 
-    Clips have lengths and evenly spaced frames; where bits are saved for Gaussians, also times and a mask instead.
+    Clips have lengths and evenly spaced frames; where bits are saved, also no padding at all, and times or a mask.
     Streams and channels have their usual strides, to which `layout.py` brings all others.
     """
     found = [_compilation("route", kernel_backward.route_kernel, "fp32", {"BLOCK": ROUTE_BLOCK}, (), 4, 2)]
@@ -50,7 +50,9 @@ _FORMS = (
     _Form("gaussian,bits", True, ("weights_ptr", *_UNMASKED)),
     _Form("gaussian", False, ("weights_ptr", "bits_ptr", *_UNMASKED)),
     _Form("gaussian,bits,times,mask", True, ("weights_ptr", "lengths_ptr")),
+    _Form("gaussian,bits,whole", True, ("weights_ptr", "lengths_ptr", *_UNMASKED)),
     _Form("weights,bits", True, (*_GAUSSIAN, *_UNMASKED)),
+    _Form("weights,bits,mask", True, (*_GAUSSIAN, "lengths_ptr", "times_ptr")),
     _Form("weights", False, (*_GAUSSIAN, "bits_ptr", *_UNMASKED)),
 )
 

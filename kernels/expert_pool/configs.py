@@ -1,8 +1,8 @@
 """Which block sizes each kernel of expert pooling gets on which device: static, so that no call measures or waits.
 
 A larger block reads less for the same product and takes more registers: one of 16-bit numbers on sm_90 leaves none
-over. Every row compiles without spills for the forms that `compilations.py` lists; what has another form is brought
-into one of these first (`layout.py`).
+over. Every row compiles without spills for the forms that `compilations.py` lists. Other sizes and
+strides are brought into these first (`layout.py`); not every combination of lengths, times and masks is listed.
 
 B batch, S streams, G routed experts of one clip, T frames, D channels, H hidden.
 """

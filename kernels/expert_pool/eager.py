@@ -14,6 +14,9 @@ from . import dense, routed
 from .bits import words
 from .pieces import PIECE, cut
 
+GATHER = 200
+"""What gathering one channel of a frame costs, in multiplications: it waits for memory, a product does not."""
+
 
 def pool_forward(
     frames: Tensor,  # [B, S, T, D]
@@ -92,10 +95,6 @@ def pool_backward(
     assert centers is not None
     assert stds is not None
     return *shared, None, *weights_backward(dweights, centers, stds, times, lengths, padding)
-
-
-GATHER = 200
-"""What gathering one channel of a frame costs, in multiplications: it waits for memory, a product does not."""
 
 
 def _prefers_dense(B: int, rows: int, G: int, weight1: Tensor) -> bool:

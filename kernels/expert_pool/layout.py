@@ -28,7 +28,8 @@ def laid_out(x: Tensor, sizes: tuple[int, ...], granule: int) -> Tensor:
     before = x.shape[x.dim() - len(sizes) :]
     if before != sizes:
         missing = [size - old for size, old in zip(sizes, before, strict=True)]
-        return F.pad(x, [number for each in reversed(missing) for number in (0, each)])
+        # Padding alone would keep the order of dimensions in memory.
+        return F.pad(x, [number for each in reversed(missing) for number in (0, each)]).contiguous()
     strides = x.stride()
     if strides[-1] == 1 and not any(stride % granule for stride in strides[:-1]) and x.data_ptr() % 16 == 0:
         return x

@@ -1,6 +1,7 @@
 """How the CPU path cuts expert pooling into matrix products that fit the cache.
 
-B batch, S streams, G routed experts of one clip, T frames. A pair is one (clip, stream, routed expert).
+B batch, S streams, G routed experts of one clip, T frames; c windows of L frames in one part. A pair is one
+(clip, stream, routed expert).
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ Found = dict[tuple[str, str], MachineCode | Failure]
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead_of_time, "LAUNCHERS", (LAUNCHER,))
+        patch.setattr(ahead_of_time, "LISTS", (LAUNCHER,))
         if "TRITON_CACHE_DIR" not in os.environ:
             patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
         return {(result.name, result.target): result for result in examine(["sm_90", "gfx942"], "", jobs=1)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gaussian_moe import TemporalMoE
+from gaussian_moe import TemporalMoE, backend
 from gaussian_moe.backend import VARIABLE, fused
 from gaussian_moe.kernels import runtime
 from tests.gaussian_moe.support import small_moe
@@ -96,3 +96,18 @@ def test_an_order_that_is_not_fused_takes_the_torch_path() -> None:
     small_moe(released=True)(*INPUTS)
     with pytest.raises(ValueError, match="released_expert_order exists for the torch path only"):
         TemporalMoE(16, heads=4, released_expert_order=True, backend="triton")
+
+
+@interpreter_off
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_small_inputs_give_what_the_operators_give(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions, streams and padding that holds NaN, with the limits as they are shipped and with none."""
+    moe = TemporalMoE(16, 7, 3, heads=4, num_streams=2, dtype=dtype).eval()
+    question, frames, streams = (torch.randn(shape, dtype=dtype) for shape in ((2, 3, 16), (2, 9, 16), (2, 2, 9, 16)))
+    frames[1, 4:] = torch.nan
+    results = []
+    for limit in (0, 2**25):
+        monkeypatch.setattr(backend, "SMALL", limit)
+        results.append(moe(question, frames, streams=streams, lengths=torch.tensor([9, 4])))
+    tolerance = 8 * torch.finfo(dtype).eps
+    torch.testing.assert_close(results[1], results[0], rtol=tolerance, atol=tolerance)

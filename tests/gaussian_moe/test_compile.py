@@ -70,16 +70,40 @@ def test_what_is_small_is_plain_and_compiles_no_more_often(monkeypatch: pytest.M
             call(*inputs(num_frames, 2))
         return any(event.key.startswith("gaussian_moe::") for event in recorded.key_averages())
 
-    for name, compiled in (("SMALL", False), ("SMALL_SHORT", True)):
-        monkeypatch.setattr(backend, name, limit)
-        call = torch.compile(moe, fullgraph=True, backend="eager", dynamic=False) if compiled else moe
-        with torch.no_grad():
+    def check(name: str, needs_grad: bool, compiled: bool) -> None:
+        with monkeypatch.context() as patch, torch.set_grad_enabled(needs_grad):
+            patch.setattr(backend, name, limit)
+            torch._dynamo.reset()
+            call = torch.compile(moe, fullgraph=True, backend="eager", dynamic=False) if compiled else moe
             assert [runs_operators(call, num_frames) for num_frames in (9, 10)] == [False, True]
-    monkeypatch.setattr(backend, "SMALL_COMPILED", limit)
+
+    check("SMALL", needs_grad=False, compiled=False)
+    check("SMALL", needs_grad=True, compiled=False)
+    check("SMALL_SHORT", needs_grad=False, compiled=True)
+    check("SMALL_COMPILED", needs_grad=True, compiled=True)
+    monkeypatch.setattr(backend, "SHORT", 9)
+    check("SMALL_COMPILED", needs_grad=False, compiled=True)
+    torch._dynamo.reset()
+    for name in ("SMALL", "SMALL_SHORT", "SMALL_COMPILED"):
+        monkeypatch.setattr(backend, name, limit)
     with torch.no_grad():
         call = torch.compile(moe, fullgraph=True, backend=counter, dynamic=True)
         assert [runs_operators(call, num_frames) for num_frames in (9, 10, 5)] == [True, True, True]
     assert counter.frame_count == 1
+
+
+@pytest.mark.slow
+def test_generated_code_agrees_with_streams_and_gradients() -> None:
+    moe = small_moe(top_k=3, num_streams=2)
+    question, frames = inputs(9)
+    leaves = {"question": question.requires_grad_(), "frames": frames.requires_grad_(), **dict(moe.named_parameters())}
+    streams = torch.randn(3, 2, 9, 16)
+    got, wanted = (
+        torch.compile(moe, fullgraph=True)(question, frames, streams=streams),
+        moe(question, frames, streams=streams),
+    )
+    assert_close(got, wanted, 1e-5)
+    assert_same_gradients(gradients(got, leaves), gradients(wanted, leaves), 1e-4)
 
 
 @pytest.mark.slow

@@ -56,6 +56,11 @@ def test_opcheck_and_gradcheck() -> None:
     leaves, indices = problem(2, 2, 2, 2, 3)
     state, mass, gates, weight2, bias2 = leaves.values()
     torch.library.opcheck(op.expert_mix, (state, mass, gates, indices, weight2, bias2))
+    for turned in (gates, gates.detach().transpose(1, 2).contiguous().transpose(1, 2)):
+        arguments = (state, mass, turned, indices, weight2, bias2)
+        grad = torch.randn(2, 2, 2, 3, dtype=torch.float64)
+        # Graphs are compiled for the strides that the operator announces.
+        torch.library.opcheck(op.expert_mix_backward, (grad, *arguments), test_utils=("test_schema", "test_faketensor"))
     assert torch.autograd.gradcheck(
         lambda *x: op.expert_mix(*x[:3], indices, *x[3:]), (state, mass, gates, weight2, bias2)
     )

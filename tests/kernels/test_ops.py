@@ -96,6 +96,16 @@ def test_pool_passes_opcheck_and_gradcheck(given: bool, kind: str) -> None:
     assert torch.autograd.gradcheck(call, leaves, fast_mode=runtime.INTERPRETED)
 
 
+@pytest.mark.usefixtures("_path")
+@pytest.mark.parametrize(("given", "kind"), FORMS)
+def test_the_backward_operator_announces_its_shapes_and_strides(given: bool, kind: str) -> None:
+    inputs = pool_inputs(given, kind)
+    state, mass, bits = pool_op.expert_pool(*inputs)
+    grads = torch.randn_like(state), torch.randn_like(mass)
+    backward = (*grads, *inputs[:-2], bits, inputs[-2])
+    torch.library.opcheck(pool_op.expert_pool_backward, backward, test_utils=("test_schema", "test_faketensor"))
+
+
 def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
     inputs = pool_inputs(False, "even")
     with torch.no_grad():
