@@ -123,6 +123,8 @@ def test_only_what_has_another_layout_is_copied() -> None:
         assert copied.is_contiguous(), name
         assert copied.data_ptr() != other.data_ptr(), name
         assert laid_out(other, other.shape[-1:], 1) is other
+    apart = torch.randn(3, 4, 40, 2).movedim(-1, 1)
+    assert laid_out(apart, (48,), 16).is_contiguous()
     longer = laid_out(x[..., :33], (5, 48), 16)
     assert longer.shape == (3, 5, 48)
     assert torch.equal(longer[:, :4, :33], x[..., :33])
