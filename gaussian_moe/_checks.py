@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import _autocast
+
 
 def positive(**sizes: int) -> None:
     """Every size is at least 1."""
@@ -44,7 +46,7 @@ def channels(name: str, tensor: Tensor, dims: Sequence[int | str], weight: Tenso
     shape(name, tensor, [*dims, weight.shape[-1]])
     if not tensor.is_floating_point():
         raise ValueError(f"{name} must be floating point, got {tensor.dtype}; call {name}.to({weight.dtype})")
-    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
+    if tensor.dtype != weight.dtype and not _autocast.is_on(tensor.device.type):
         raise ValueError(
             f"{name} must have the layer's dtype {weight.dtype}, got {tensor.dtype}; "
             f"call {name}.to({weight.dtype}), or run under torch.autocast"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import _checks
+from . import _autocast, _checks
 from .backend import fused, is_small
 from .kernels.expert_mix import expert_mix_reference
 from .kernels.expert_mix import op as mix_op
@@ -234,7 +234,7 @@ def _unfused(times: Tensor | None) -> str | None:
 def _compute_dtype(frames: Tensor) -> torch.dtype:
     """What the experts compute in: autocast's dtype where it is on and casts the frames', or else the frames'."""
     device = frames.device.type
-    if torch.is_autocast_enabled(device) and frames.dtype != torch.float64:
+    if _autocast.is_on(device) and frames.dtype != torch.float64:
         return torch.get_autocast_dtype(device)
     return frames.dtype
 

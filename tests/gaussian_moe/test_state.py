@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gaussian_moe import GaussianExpert, PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE
 from tests.gaussian_moe.support import small_moe
@@ -107,3 +108,13 @@ def test_representation_names_the_sizes() -> None:
     text = repr(TemporalMoE(16, num_experts=5, top_k=2, heads=4, num_streams=2, released_expert_order=True))
     for part in ("num_experts=5", "top_k=2", "num_streams=2", "hidden_dim=8", "released_expert_order=True", "heads=4"):
         assert part in text
+
+
+def test_shapes_and_multiplications_on_the_meta_device() -> None:
+    """Which has no autocast: sizes of a model are counted there without its weights."""
+    moe = TemporalMoE(16, 4, 2, heads=2, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        pooled = moe(torch.zeros(3, 16, device="meta"), torch.zeros(3, 5, 16, device="meta"))
+        pooled.sum().backward()
+    assert pooled.shape == (3, 16)
+    assert counter.get_total_flops() > 0
