@@ -20,6 +20,7 @@ from .media import probe, read_audio, read_frames
 from .module import AVQAModule
 from .picture import Looked, draw_answer
 from .prepare import feature_dims
+from .prompts import declarative_text
 
 DEFAULT_RUN = Path("runs/demo")
 DRAWN_HEIGHT = 240
@@ -30,7 +31,7 @@ def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, pi
     """Answer a question about a video file.
 
     Prints the most probable answers and saves a picture: the clip's frames and waveform over the experts'
-    Gaussians, for sound and for sight.
+    Gaussians, for sound and for sight. TSPM has no experts, so that nothing is drawn of it.
 
     Args:
         video: any video file with a picture; without sound it is taken as silent.
@@ -54,18 +55,24 @@ def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, pi
     probabilities, looked = ask(module, encoders, clip, text)
     ranked = probabilities.argsort(descending=True)[:top].tolist()
     answers = [(module.answers[place], float(probabilities[place])) for place in ranked]
+    Console().print(_table(answers, clip.silent))
+    if not looked:
+        print("No picture: this model has no experts whose Gaussians could be drawn.")
+        return
     out = picture or run / "answers" / f"{video.stem}-{_slug(text)}.png"
     frames, sound = read_frames(video, size=_drawn_size(video)), read_audio(video, seconds=len(clip.video))
     waveform = np.zeros(16000 * len(clip.video), np.float32) if sound is None else sound.reshape(-1)
     draw_answer(out, frames, waveform, question, answers, looked)
-    Console().print(_table(answers, clip.silent))
     print(f"Picture: {out}")
 
 
 @torch.inference_mode()
 def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -> tuple[torch.Tensor, list[Looked]]:
-    """Probabilities [A] of the answers, and where each mixture looked."""
+    """Probabilities [A] of the answers, and where each mixture looked; nothing for a model without mixtures."""
     encoded = encoders.encode_text([text])
+    prompt = None
+    if module.config.architecture == "tspm":
+        prompt = encoders.encode_text([declarative_text(text)]).question.unsqueeze(0)
     output = module(
         Batch(
             audio=clip.audio.unsqueeze(0),
@@ -77,10 +84,11 @@ def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -
             words_padding_mask=encoded.padding_mask.unsqueeze(0),
             answers=torch.full((1, 1), NO_ANSWER),
             numbers=torch.zeros(1, 1, dtype=torch.int64),
+            prompt=prompt,
         )
     )
     routings = {"sound": output.audio_routing, "sight": output.visual_routing}
-    looked = [Looked(name, routing) for name, routing in routings.items()]
+    looked = [Looked(name, routing) for name, routing in routings.items() if routing is not None]
     return output.logits[0, 0].softmax(-1), looked
 
 

@@ -17,7 +17,7 @@ from examples.avqa.errors import UserError
 from examples.avqa.extract import encode_clip
 from examples.avqa.fit import load_model
 from examples.avqa.picture import Looked, draw_answer
-from tests.examples.tiny_run import ANSWERS, TinyData, epochs, train_tiny
+from tests.examples.tiny_run import ANSWERS, MODEL, TinyData, epochs, train_tiny
 from tests.examples.tiny_videos import write_video
 
 QUESTION = "How many instruments sound?"
@@ -120,3 +120,14 @@ def test_a_model_of_questions_alone_cannot_watch(tiny: TinyData, video: Path, tm
 def test_what_cannot_be_answered(tiny_run: Path, video: Path, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         answer(**({"video": video, "question": QUESTION, "run": tiny_run} | arguments))  # type: ignore[arg-type]  # of several types
+
+
+def test_a_model_without_experts_answers_without_a_picture(
+    tiny: TinyData, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train_tiny(tiny, tmp_path / "run", trainer=epochs(1), model=replace(MODEL, architecture="tspm", top_frames=2))
+    answer(video, QUESTION, run, picture=tmp_path / "out.png")
+    shown = capsys.readouterr().out
+    assert len(_printed(shown)) == 5
+    assert "No picture: this model has no experts" in shown
+    assert not (tmp_path / "out.png").exists()

@@ -108,7 +108,9 @@ def to_markdown(record: Mapping[str, Any]) -> str:
     """The figures as Markdown: one table of the parts, one of the data sets."""
     lines = ["| part | GFLOPs |", "| --- | ---: |"]
     lines += [f"| {name}, one second of video | {value / 1e9:.4g} |" for name, value in record["a_frame"].items()]
-    lines += [f"| {name}, one training step of {BATCH} | {value / 1e9:.4g} |" for name, value in record["a_step"].items()]
+    lines += [
+        f"| {name}, one training step of {BATCH} | {value / 1e9:.4g} |" for name, value in record["a_step"].items()
+    ]
     lines += [
         "",
         "| videos | | float32 files | `extract`'s folder | packed store | extraction, at least | training, at least |",
