@@ -35,7 +35,7 @@ COMMANDS = {
     "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
     "extract": Command("extract", "extract", "turn a folder of videos into features"),
     "fit": Command("fit", "fit", "train QA-TIGER"),
-    "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type", resumes=False),
+    "test": Command("testing", "test", "test a trained model, with the table by question type", resumes=False),
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),

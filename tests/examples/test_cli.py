@@ -123,7 +123,7 @@ def test_ctrl_c_says_how_to_go_on_where_one_can(
     def stopped(run: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("examples.avqa.evaluate.evaluate", stopped)
+    monkeypatch.setattr("examples.avqa.testing.test", stopped)
     monkeypatch.setattr("examples.avqa.extract.extract", stopped)
     assert main(["extract", "--run", "x"]) == 130
     assert "same command" in capsys.readouterr().err

@@ -11,20 +11,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from examples.avqa import testing
 from examples.avqa.annotations import load_questions, load_vocabulary
 from examples.avqa.baselines import MostFrequentAnswer
 from examples.avqa.errors import UserError
-from examples.avqa.evaluate import TEXT_ONLY, evaluate, load_data_config, predict
 from examples.avqa.fit import load_model
+from examples.avqa.predicting import TEXT_ONLY, predict
 from examples.avqa.prepare import prepare
 from examples.avqa.results import read_predictions, read_tables
+from examples.avqa.testing import load_data_config
 from tests.examples.tiny_run import TinyData, epochs, everything, train_tiny
 
 
 @pytest.fixture(scope="module")
 def tested(tiny: TinyData, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tested") / "out"
-    evaluate(tiny_run, out=out)
+    testing.test(tiny_run, out=out)
     return out
 
 
@@ -74,7 +76,7 @@ def test_batches_do_not_matter(tiny: TinyData, tiny_run: Path, tested: Path, cli
 def test_results_go_beside_the_run_and_leave_it_as_it_was(tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     before = everything(run)
-    evaluate(run, split="val", checkpoint="last")
+    testing.test(run, split="val", checkpoint="last")
     after = everything(run)
     assert set(after) - set(before) == {"val/predictions.csv", "val/table.json", "val/table.md"}
     assert {name: after[name] for name in before} == before
@@ -83,7 +85,7 @@ def test_results_go_beside_the_run_and_leave_it_as_it_was(tiny_run: Path, tmp_pa
 def test_other_annotations_and_features(own: TinyData, tiny_run: Path, tmp_path: Path) -> None:
     """The run was made elsewhere; here, other clips have other names."""
     own.edit("test", video_id="val_0", anser="flute")
-    evaluate(tiny_run, annotations=own.config.test, features=own.config.features, out=tmp_path / "out")
+    testing.test(tiny_run, annotations=own.config.test, features=own.config.features, out=tmp_path / "out")
     first = read_predictions(tmp_path / "out" / "predictions.csv")[0].question
     assert (first.video_id, first.answer) == ("val_0", "flute")
 
@@ -92,29 +94,29 @@ def test_an_answer_index_in_another_order_is_refused(own: TinyData, tiny_run: Pa
     other = own.root / "other.json"
     other.write_text(json.dumps({"ans2ix": {"no": 0, "yes": 1, "two": 2, "flute": 3, "left": 4}}))
     with pytest.raises(UserError, match=r"other\.json: not the answer index"):
-        evaluate(tiny_run, answers=other, out=tmp_path / "out")
+        testing.test(tiny_run, answers=other, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_features_given_to_a_model_of_questions_alone_are_refused(tiny: TinyData, tmp_path: Path) -> None:
     run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, features=None), trainer=epochs(1))
-    evaluate(run, out=tmp_path / "out")
+    testing.test(run, out=tmp_path / "out")
     with pytest.raises(UserError, match="trained without features"):
-        evaluate(run, features=tiny.config.features)
+        testing.test(run, features=tiny.config.features)
 
 
 def test_a_run_without_test_annotations_says_so(tiny: TinyData, tmp_path: Path) -> None:
     run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, test=None), trainer=epochs(1))
     with pytest.raises(UserError, match="without test annotations"):
-        evaluate(run)
-    evaluate(run, annotations=tiny.config.test)
+        testing.test(run)
+    testing.test(run, annotations=tiny.config.test)
     assert (run / "test" / "table.md").exists()
 
 
 @pytest.mark.parametrize(("split", "checkpoint"), [("tests", "best"), ("test", "bets")])
 def test_unknown_splits_and_checkpoints(tiny_run: Path, split: str, checkpoint: str) -> None:
     with pytest.raises(UserError, match=r"split must be|no model at"):
-        evaluate(tiny_run, split=split, checkpoint=checkpoint)
+        testing.test(tiny_run, split=split, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_broken_checkpoint_is_named(tiny_run: Path, tmp_path: Path, damage: Ca
     run = shutil.copytree(tiny_run, tmp_path / "run")
     damage(run / "best.ckpt")
     with pytest.raises(UserError, match=r"best\.ckpt is cut off, or no checkpoint"):
-        evaluate(run)
+        testing.test(run)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": 3}', '{"data": {"unknown": 1}}'])
@@ -141,7 +143,7 @@ def test_broken_settings_are_named(tiny_run: Path, tmp_path: Path, content: str)
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "settings.json").write_text(content)
     with pytest.raises(UserError, match=r"settings\.json"):
-        evaluate(run)
+        testing.test(run)
 
 
 def test_the_settings_give_the_config_back(tiny: TinyData, tiny_run: Path) -> None:

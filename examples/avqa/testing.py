@@ -1,0 +1,85 @@
+"""The `test` command: a trained model's answers, its table, and the text-only baseline beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from .config import DataConfig
+from .errors import UserError
+from .files import write_text
+from .fit import SETTINGS, load_model, load_settings
+from .predicting import TEXT_ONLY, check_vocabulary, predict, table, text_only_table
+from .prepare import prepare
+from .results import render, to_markdown, write_predictions, write_tables
+
+
+def test(
+    run: Path,
+    split: str = "test",
+    checkpoint: str = "best",
+    annotations: Path | None = None,
+    features: Path | None = None,
+    answers: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Test a trained model: accuracy by question type, modality and in total, beside the text alone.
+
+    Writes predictions.csv (one row a question), table.json and table.md.
+
+    Args:
+        run: folder that `fit` wrote.
+        split: "test", "val" or "train", as named in the run's settings.
+        checkpoint: "best" or "last".
+        annotations: other annotations to test on, instead of the run's.
+        features: other feature folder, instead of the run's.
+        answers: answer index of the other annotations; it must hold the same answers in the same order.
+        out: where the results go; by default RUN/SPLIT.
+    """
+    if split not in ("train", "val", "test"):
+        raise UserError(f"split must be train, val or test, got {split!r}")
+    others: dict[str, Any] = {split: annotations, "features": features, "answers": answers}
+    others = {name: path for name, path in others.items() if path is not None}
+    _test_run(run, others, split, checkpoint, out)
+
+
+def _test_run(run: Path, others: dict[str, Any], split: str, checkpoint: str, out: Path | None) -> None:
+    """`others` replace fields of the run's `DataConfig`."""
+    module = load_model(run, checkpoint)
+    data = replace(load_data_config(run), **others)
+    if getattr(data, split) is None:
+        raise UserError(f"split: the run was made without {split} annotations; name them with --annotations FILE")
+    prepared = prepare(data, sorted({"train", split}), features_of=[split])
+    check_vocabulary(module, prepared.vocabulary)
+    if module.feature_dims != prepared.feature_dims:
+        raise UserError(f"features: {run} was trained without features; leave the option out, or name another run")
+    predictions = predict(module, prepared, split, data)
+    systems = {"QA-TIGER": table(predictions), TEXT_ONLY: text_only_table(prepared, split)}
+    out = out or run / split
+    write_predictions(out / "predictions.csv", predictions)
+    write_tables(out / "table.json", systems)
+    write_text(out / "table.md", to_markdown(systems))
+    Console().print(render(systems))
+    ours, theirs = (system.total or 0.0 for system in systems.values())
+    print(f"{100 * (ours - theirs):+.2f} points against the text alone")
+    print(f"Results: {out / 'table.md'}, {out / 'table.json'}, {out / 'predictions.csv'}")
+
+
+def load_data_config(run: Path) -> DataConfig:
+    """The `DataConfig` that a run was made with.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    paths = ("answers", "train", "val", "test", "features", "questions_cache")
+    settings = load_settings(run)["data"]
+    fields: dict[str, Any] = {
+        name: Path(value) if name in paths and value is not None else value for name, value in settings.items()
+    }
+    try:
+        return DataConfig(**fields)
+    except TypeError as error:
+        raise UserError(f"{run / SETTINGS} is of another version of this program ({error}); train again") from error
