@@ -34,6 +34,8 @@ class Prepared:
     store: QuestionStore
     feature_dims: Mapping[str, int]
     """Channels of audio, video, patches, question and words."""
+    count_padding: bool = False
+    """Whether padded frames count as real ones, as in the published code."""
 
     def loader(
         self, split: str, clips_per_batch: int, questions_per_clip: int | None, shuffle: bool = False, seed: int = 0
@@ -41,7 +43,7 @@ class Prepared:
         """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
         questions = self.questions[split]
         return DataLoader(
-            AVQADataset(questions, self.features),
+            AVQADataset(questions, self.features, self.count_padding),
             batch_size=clips_per_batch,
             sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
             collate_fn=Collate(questions, self.vocabulary, self.store),

@@ -8,17 +8,23 @@ from typing import Any
 
 from rich.console import Console
 
-from .config import DataConfig
+from .config import DataConfig, ModelConfig
 from .errors import UserError
 from .files import write_text
 from .fit import SETTINGS, load_model, load_settings
 from .predicting import TEXT_ONLY, check_vocabulary, predict, table, text_only_table
 from .prepare import prepare
+from .released_orders import run_both_orders
 from .results import render, to_markdown, write_predictions, write_tables
+
+TWO_USES = "--run RUN, or --released_weights FILE --config DATA.yaml"
 
 
 def test(
-    run: Path,
+    run: Path | None = None,
+    released_weights: Path | None = None,
+    data: DataConfig | None = None,
+    model: ModelConfig | None = None,
     split: str = "test",
     checkpoint: str = "best",
     annotations: Path | None = None,
@@ -26,24 +32,48 @@ def test(
     answers: Path | None = None,
     out: Path | None = None,
 ) -> None:
-    """Test a trained model: accuracy by question type, modality and in total, beside the text alone.
+    """Test a model: accuracy by question type, modality and in total.
+
+    Two uses:
+      test --run RUN                                     a model that `fit` trained, beside the text alone
+      test --released_weights FILE --config DATA.yaml    the published model's weights, in both orders of experts
 
     Writes predictions.csv (one row a question), table.json and table.md.
 
     Args:
         run: folder that `fit` wrote.
-        split: "test", "val" or "train", as named in the run's settings.
-        checkpoint: "best" or "last".
-        annotations: other annotations to test on, instead of the run's.
-        features: other feature folder, instead of the run's.
+        released_weights: a state dict under the published names (.pt, .pth or .safetensors), in place of a run.
+        data: where the data is, for released weights: the `data` section of a config; a run knows its own.
+        model: heads and experts in use, for released weights: the `model` section of a config; sizes that the file
+            shows must agree with it. Without it 8 heads and all experts, as published.
+        split: "test", "val" or "train", as named in the settings.
+        checkpoint: "best" or "last" of the run.
+        annotations: other annotations to test on.
+        features: other feature folder.
         answers: answer index of the other annotations; it must hold the same answers in the same order.
-        out: where the results go; by default RUN/SPLIT.
+        out: where the results go; by default RUN/SPLIT, or a folder beside FILE.
     """
     if split not in ("train", "val", "test"):
         raise UserError(f"split must be train, val or test, got {split!r}")
+    if run is not None and released_weights is not None:
+        raise UserError(f"run and released_weights exclude each other; test wants {TWO_USES}")
     others: dict[str, Any] = {split: annotations, "features": features, "answers": answers}
     others = {name: path for name, path in others.items() if path is not None}
-    _test_run(run, others, split, checkpoint, out)
+    if run is not None:
+        if data is not None or model is not None:
+            raise UserError(
+                "data and model belong to --released_weights, a run has its own; "
+                "to test it on other data use --annotations, --features and --answers"
+            )
+        _test_run(run, others, split, checkpoint, out)
+    elif released_weights is not None:
+        if data is None:
+            raise UserError("data: a file of weights does not say where the data is; give --config DATA.yaml")
+        if checkpoint != "best":
+            raise UserError(f"checkpoint {checkpoint!r} is one of a run; leave it out with --released_weights")
+        run_both_orders(released_weights, replace(data, **others), model, split, out)
+    else:
+        raise UserError(f"nothing to test; test wants {TWO_USES}")
 
 
 def _test_run(run: Path, others: dict[str, Any], split: str, checkpoint: str, out: Path | None) -> None:
