@@ -44,6 +44,7 @@ COMMANDS = {
         resumes=False,
         unused=("optimizer", "trainer", "seed", "if_finished"),
     ),
+    "evaluate": Command("evaluate", "evaluate", "make the table from a file of answers", True, False),
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),

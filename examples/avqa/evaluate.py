@@ -1,0 +1,75 @@
+"""The `evaluate` command: the table of answers that are in a file, ours or another program's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from .annotations import Question, load_questions, load_vocabulary
+from .errors import UserError
+from .files import write_text
+from .given_answers import matched, read_answers
+from .predicting import scored, table
+from .results import AccuracyTable, read_predictions, render, to_markdown, write_tables
+
+_SHOWN = 3
+
+
+def evaluate(
+    predictions: Path,
+    annotations: Path | None = None,
+    answers: Path | None = None,
+    name: str = "predictions",
+    out: Path | None = None,
+) -> None:
+    """Make the table of accuracies from a file of answers.
+
+    A predictions.csv that `test` wrote is enough by itself. Answers of any other program are matched with the
+    annotations: CSV with the columns question_id and prediction, or JSON, {"ID": "answer", ...} or a list of such
+    rows. Every question must be answered exactly once. Where annotations give no question_id, the N-th record's is
+    record-N.
+
+    Args:
+        predictions: the file, or the folder that holds predictions.csv.
+        annotations: the questions in MUSIC-AVQA's JSON format, for answers of another program.
+        answers: their answer index, a JSON file {"ans2ix": {...}}.
+        name: what the table calls whoever answered.
+        out: folder for table.json and table.md; by default the table is only printed.
+    """
+    if (annotations is None) != (answers is None):
+        raise UserError("annotations and answers go together; give both, or neither for a predictions.csv of test")
+    path = predictions / "predictions.csv" if predictions.is_dir() else predictions
+    if annotations is None or answers is None:
+        systems = {name: table(read_predictions(path))}
+    else:
+        systems = {name: _against(path, annotations, answers)}
+    Console().print(render(systems))
+    if out is not None:
+        write_tables(out / "table.json", systems)
+        write_text(out / "table.md", to_markdown(systems))
+        print(f"Results: {out / 'table.md'}, {out / 'table.json'}")
+
+
+def _against(path: Path, annotations: Path, answers: Path) -> AccuracyTable:
+    """The table of a file's answers to these annotations."""
+    vocabulary = load_vocabulary(answers)
+    questions = load_questions(annotations, vocabulary)
+    given = matched(path, read_answers(path), questions)
+    outside = [(q, answer) for q, answer in zip(questions, given, strict=True) if answer not in vocabulary]
+    if len(outside) == len(questions):
+        raise UserError(
+            f"{path}: no answer is one of the {len(vocabulary)} of {answers}, {_shown(outside)}; give them in words"
+        )
+    if outside:
+        print(
+            f"{len(outside)} answers are none of the {len(vocabulary)} of {answers} and count as wrong: "
+            f"{_shown(outside)}"
+        )
+    return scored(questions, [float(answer == q.answer) for q, answer in zip(questions, given, strict=True)])
+
+
+def _shown(outside: Sequence[tuple[Question, str]]) -> str:
+    told = [f"{answer!r} to question {question.question_id}" for question, answer in outside[:_SHOWN]]
+    return ", ".join(told) + (", ..." if len(outside) > _SHOWN else "")
