@@ -31,6 +31,8 @@ class Command(NamedTuple):
     """Whether the same command goes on where it was stopped."""
     unused: tuple[str, ...] = ()
     """Sections that a shared YAML config may hold, and this command has no use for."""
+    several: str = ""
+    """The argument that takes everything given by place; the description tells of it."""
 
 
 COMMANDS = {
@@ -45,6 +47,9 @@ COMMANDS = {
         unused=("optimizer", "trainer", "seed", "if_finished"),
     ),
     "evaluate": Command("evaluate", "evaluate", "make the table from a file of answers", True, False),
+    "report": Command(
+        "report", "report", "set runs beside each other and the published numbers", resumes=False, several="runs"
+    ),
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),
@@ -67,7 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
     parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
     parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
-    parser.add_function_arguments(function, as_group=False, as_positional=command.positional)
+    skipped: set[str | int] = set()
+    if command.several:
+        parser.add_argument(command.several, nargs="+", type=str, help="as told above")
+        skipped.add(command.several)
+    parser.add_function_arguments(function, as_group=False, as_positional=command.positional, skip=skipped)
     for section in command.unused:
         parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
     options: Namespace = parser.parse_args([_underscored(argument) for argument in arguments[1:]])
@@ -108,5 +117,5 @@ def _overview() -> str:
     ]
     lines += [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "python -m examples.avqa COMMAND --help tells the options of a command."]
-    lines += ["An order that works: concert, extract, fit, test, answer."]
+    lines += ["An order that works: concert, extract, fit, test, report, answer."]
     return "\n".join(lines)
