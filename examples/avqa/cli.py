@@ -44,7 +44,7 @@ COMMANDS = {
         "test",
         "test a trained model or released weights, with the table by question type",
         resumes=False,
-        unused=("optimizer", "trainer", "seed", "if_finished"),
+        unused=("optimizer", "trainer", "seed", "seeds"),
     ),
     "evaluate": Command("evaluate", "evaluate", "make the table from a file of answers", True, False),
     "report": Command(

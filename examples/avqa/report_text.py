@@ -26,11 +26,11 @@ def mismatches(groups: Sequence[Group], beside: Published | None) -> list[str]:
         rows = group.runs[0].table
         if rows["All"].count != beside.count:
             told.append(
-                f"{group.name} answered {rows['All'].count} questions, the published {beside.title} has {beside.count}"
+                f"{group.name} answered {rows['All'].count} questions, the published split ({beside.title}) has {beside.count}"
             )
         elif other := [name for name, count in beside.by_type.items() if rows[name].count != count]:
             told.append(
-                f"{group.name} answered as many questions as the published {beside.title} has, "
+                f"{group.name} answered as many questions as the published split ({beside.title}) has, "
                 f"but other numbers of {', '.join(other)}"
             )
     return told
@@ -85,9 +85,9 @@ def _notes(groups: Sequence[Group], beside: Published | None, faults: Sequence[s
     if beside is not None:
         notes += [f"{name}{PUBLISHED}: {system.source}." for name, system in beside.systems.items()]
         notes.append(
-            f"The published split, {beside.title}, has {beside.count} questions ({beside.count_source})."
+            f"The published split ({beside.title}) has {beside.count} questions ({beside.count_source})."
             if beside.count is not None
-            else f"How many questions the published split, {beside.title}, has is not recorded here: see that it is "
+            else f"How many questions the published split ({beside.title}) has is not recorded here: see that it is "
             "the same."
         )
         if any(system.accuracy.keys() >= set(beside.by_type) and beside.by_type for system in beside.systems.values()):

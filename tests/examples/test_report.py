@@ -110,7 +110,9 @@ def test_other_questions_are_refused(runs: Path, tmp_path: Path) -> None:
     _refused([tiger, str(fewer)], "tiger-0/test holds 12 questions, .*fewer 4; --different_questions true", out)
     _refused([tiger, str(other)], "tiger-0/test and .*elsewhere hold other questions, 12 each", out)
     _refused([tiger, f"tiger={fewer}"], "tiger is no group of like runs", out, different_questions=True)
-    _refused([str(fewer)], "fewer answered 4 questions, the published .* has 12", out, published="x")
+    _refused(
+        [str(fewer)], r"fewer answered 4 questions, the published split \(the data, test\) has 12", out, published="x"
+    )
     kinds = {"A-Count": 5, "V-Loc": 1, "AV-Temp": 6}
     write_predictions(fewer / "predictions.csv", predictions({}, kinds))
     _refused([str(fewer)], "other numbers of A-Count, V-Loc", out, published="x")
@@ -128,14 +130,14 @@ def test_other_questions_stand_side_by_side_where_asked_and_the_report_says_so(r
     assert lines["All"] == ["25.00 (4)", "14.29 (7)", "50.00"]
     text = (tmp_path / "out" / "report.md").read_text()
     assert text.count("answered different questions and cannot be compared") == 3
-    assert "head answered 4 questions, the published the data, test has 12" in text
+    assert "head answered 4 questions, the published split (the data, test) has 12" in text
 
 
 def test_a_published_split_of_unknown_size_is_told(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = Published("v2", None, {}, "", PAPER.systems)
     monkeypatch.setattr(command, "published_figures", lambda name: unknown)
     report([f"x={runs}/tiger-*/test"], tmp_path / "out", "x")
-    assert "v2, has is not recorded here" in (tmp_path / "out" / "report.md").read_text()
+    assert "(v2) has is not recorded here" in (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("count", [1, 8])
