@@ -22,17 +22,13 @@ def mismatches(groups: Sequence[Group], beside: Published | None) -> list[str]:
     if beside is None or beside.count is None:
         return []
     told = []
+    split = f"the published split ({beside.title})"
     for group in groups:
         rows = group.runs[0].table
         if rows["All"].count != beside.count:
-            told.append(
-                f"{group.name} answered {rows['All'].count} questions, the published split ({beside.title}) has {beside.count}"
-            )
+            told.append(f"{group.name} answered {rows['All'].count} questions, {split} has {beside.count}")
         elif other := [name for name, count in beside.by_type.items() if rows[name].count != count]:
-            told.append(
-                f"{group.name} answered as many questions as the published split ({beside.title}) has, "
-                f"but other numbers of {', '.join(other)}"
-            )
+            told.append(f"{group.name} answered as many questions as {split} has, but others of {', '.join(other)}")
     return told
 
 

@@ -115,7 +115,7 @@ def test_other_questions_are_refused(runs: Path, tmp_path: Path) -> None:
     )
     kinds = {"A-Count": 5, "V-Loc": 1, "AV-Temp": 6}
     write_predictions(fewer / "predictions.csv", predictions({}, kinds))
-    _refused([str(fewer)], "other numbers of A-Count, V-Loc", out, published="x")
+    _refused([str(fewer)], "but others of A-Count, V-Loc", out, published="x")
 
 
 def test_other_questions_stand_side_by_side_where_asked_and_the_report_says_so(runs: Path, tmp_path: Path) -> None:
