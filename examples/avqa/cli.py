@@ -6,9 +6,9 @@ import importlib
 import inspect
 import os
 import sys
-from argparse import RawDescriptionHelpFormatter
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -29,13 +29,27 @@ class Command(NamedTuple):
     """Whether required arguments are given by place instead of by name."""
     resumes: bool = True
     """Whether the same command goes on where it was stopped."""
+    unused: tuple[str, ...] = ()
+    """Sections that a shared YAML config may hold, and this command has no use for."""
+    several: str = ""
+    """The argument that takes everything given by place; the description tells of it."""
 
 
 COMMANDS = {
     "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
     "extract": Command("extract", "extract", "turn a folder of videos into features"),
     "fit": Command("fit", "fit", "train QA-TIGER"),
-    "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type", resumes=False),
+    "test": Command(
+        "testing",
+        "test",
+        "test a trained model or released weights, with the table by question type",
+        resumes=False,
+        unused=("optimizer", "trainer", "seed", "seeds"),
+    ),
+    "evaluate": Command("evaluate", "evaluate", "make the table from a file of answers", True, False),
+    "report": Command(
+        "report", "report", "set runs beside each other and the published numbers", resumes=False, several="runs"
+    ),
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),
@@ -58,10 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
     parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
     parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
-    parser.add_function_arguments(function, as_group=False, as_positional=command.positional)
-    options: Namespace = parser.parse_args(arguments[1:])
+    skipped: set[str | int] = set()
+    if command.several:
+        parser.add_argument(command.several, nargs="+", type=str, help="as told above")
+        skipped.add(command.several)
+    parser.add_function_arguments(function, as_group=False, as_positional=command.positional, skip=skipped)
+    for section in command.unused:
+        parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
+    options: Namespace = parser.parse_args([_underscored(argument) for argument in arguments[1:]])
     values = dict(parser.instantiate_classes(options).items(nested=False))
-    values.pop("config", None)
+    for unused in ("config", *command.unused):
+        values.pop(unused, None)
     try:
         function(**values)
     except UserError as error:
@@ -81,6 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _underscored(argument: str) -> str:
+    """The name of an option may be spelt with hyphens too; its value stays as it is."""
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
+
+
 def _overview() -> str:
     lines = [
         "usage: python -m examples.avqa COMMAND [options]",
@@ -90,5 +117,5 @@ def _overview() -> str:
     ]
     lines += [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "python -m examples.avqa COMMAND --help tells the options of a command."]
-    lines += ["An order that works: concert, extract, fit, test, answer."]
+    lines += ["An order that works: concert, extract, fit, test, report, answer."]
     return "\n".join(lines)

@@ -20,9 +20,9 @@ from .concert.oracle import fit_order_blind, order_blind_accuracy
 from .concert.scene import Scene
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
-from .evaluate import TEXT_ONLY, predict, text_only_scores
 from .files import write_json, write_text
 from .fit import check_run, check_settings, is_finished, load_model, run_settings, train
+from .predicting import TEXT_ONLY, predict, text_only_scores
 from .prepare import Prepared, prepare
 from .processes import cores, each_done
 from .provenance import provenance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from .errors import UserError
 from .model import Pooling
 
 Architecture = Literal["qa_tiger", "tspm"]
+NAMES: Mapping[Architecture, str] = {"qa_tiger": "QA-TIGER", "tspm": "TSPM"}
+"""What tables call each architecture."""
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,13 @@ class AVQADataset(Dataset[Item]):
     Args:
         questions: what is asked.
         features: where the clips' features are; None for constant features, so that the question alone is left.
+        count_padding: whether padded frames count as real ones, as in the published code.
     """
 
-    def __init__(self, questions: Sequence[Question], features: FeatureFolder | None) -> None:
-        self.questions, self.features = questions, features
+    def __init__(
+        self, questions: Sequence[Question], features: FeatureFolder | None, count_padding: bool = False
+    ) -> None:
+        self.questions, self.features, self.count_padding = questions, features, count_padding
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -77,7 +80,8 @@ class AVQADataset(Dataset[Item]):
         assert len(video_ids) == 1, "an item's questions are about one clip"
         if self.features is None:
             return Item(constant_features(), list(numbers))
-        return Item(self.features.load(video_ids.pop()), list(numbers))
+        clip = self.features.load(video_ids.pop())
+        return Item(clip._replace(frames=len(clip.video)) if self.count_padding else clip, list(numbers))
 
 
 def constant_features() -> VideoFeatures:

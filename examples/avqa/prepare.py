@@ -37,6 +37,8 @@ class Prepared:
     """Channels of audio, video, patches, question and words."""
     prompts: bool = False
     """Whether batches bring the questions' declarative prompts."""
+    count_padding: bool = False
+    """Whether padded frames count as real ones, as in the published code."""
 
     def for_model(self, config: ModelConfig) -> Prepared:
         """This data as a model reads it: TSPM also gets declarative prompts, which are encoded now."""
@@ -51,7 +53,7 @@ class Prepared:
         """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
         questions = self.questions[split]
         return DataLoader(
-            AVQADataset(questions, self.features),
+            AVQADataset(questions, self.features, self.count_padding),
             batch_size=clips_per_batch,
             sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
             collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .annotations import read_json
 from .errors import UserError
@@ -20,30 +22,48 @@ def rendered(text: str) -> str:
     """The README with each `<!-- recorded: NAME -->` block filled from recorded/NAME.json.
 
     Raises:
-        UserError: a recorded file is missing or broken.
+        UserError: a block that nothing renders, or a recorded file that is missing or broken.
     """
     return re.sub(
-        r"(<!-- recorded: (\w+) -->\n).*?(<!-- end -->)",
+        r"(<!-- recorded: ([^\n]*?) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{_block(match[2])}{match[3]}",
         text,
         flags=re.DOTALL,
     )
 
 
+def accuracies(record: Any, path: Path) -> str:
+    """What `compare --record` wrote: accuracies by question type."""
+    table = to_markdown(tables_from_json(record["tables"], path))
+    seeds = record["settings"]["seed"]
+    runs = f"{len(seeds)} seeds, mean ± standard deviation" if isinstance(seeds, list) else f"seed {seeds}"
+    return f"{table}\nAccuracy in per cent, {runs}. {recorded_on(record['provenance'])}"
+
+
+def recorded_on(made: Mapping[str, str]) -> str:
+    """The sentence that says when, where and with what a record was made, from its `provenance`."""
+    return (
+        f"Recorded on {made['date']} at commit {made['commit']}: "
+        f"{made['device']}, Python {made['python']}, torch {made['torch']}."
+    )
+
+
+RENDERERS: dict[str, Callable[[Any, Path], str]] = {
+    "concerts": accuracies,
+}
+"""Block -> what makes Markdown of the value in recorded/BLOCK.json; the path is for messages."""
+
+
 def _block(name: str) -> str:
+    if name not in RENDERERS:
+        raise UserError(f"no block is called {name!r}; known are {', '.join(RENDERERS)}")
     path = RECORDED / f"{name}.json"
     value = read_json(path, "recorded results")
     try:
-        table = to_markdown(tables_from_json(value["tables"], path))
-        made, seeds = value["provenance"], value["settings"]["seed"]
-        runs = f"{len(seeds)} seeds, mean ± standard deviation" if isinstance(seeds, list) else f"seed {seeds}"
-        return (
-            f"\n{table}\nAccuracy in per cent, {runs}. Recorded on {made['date']} at commit {made['commit']}: "
-            f"{made['device']}, Python {made['python']}, torch {made['torch']}.\n\n"
-        )
-    # KeyError: a part lacks. TypeError: a part is of another kind. ValueError: tables of different questions.
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no record of `compare --record` ({error!r}); make it again") from error
+        return f"\n{RENDERERS[name](value, path)}\n\n"
+    # KeyError, IndexError: a part lacks. TypeError, AttributeError: a part is of another kind. ValueError: of no sense.
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path} is no record of {name} ({error!r}); make it again") from error
 
 
 def main() -> int:

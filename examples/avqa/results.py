@@ -23,7 +23,7 @@ from examples.avqa.files import write_json, write_text
 
 RowKind = Literal["type", "modality", "total", "topic"]
 
-_MODALITIES = {"A-Avg": "Audio", "V-Avg": "Visual", "AV-Avg": "Audio-Visual"}
+MODALITIES = {"A-Avg": "Audio", "V-Avg": "Visual", "AV-Avg": "Audio-Visual"}
 _COLUMNS = (
     "question_id",
     "video_id",
@@ -116,7 +116,7 @@ def accuracy_table(questions: Sequence[Question], scores: Sequence[float], *, to
         return AccuracyRow(name, kind, len(chosen), fsum(chosen) / len(chosen) if chosen else None)
 
     rows = []
-    for average, modality in _MODALITIES.items():
+    for average, modality in MODALITIES.items():
         names = [name for (of, _), name in QUESTION_TYPES.items() if of == modality]
         rows += [row(name, "type", [s for q, s in pairs if q.short_type == name]) for name in names]
         rows.append(row(average, "modality", [s for q, s in pairs if q.modality == modality]))

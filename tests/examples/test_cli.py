@@ -24,6 +24,7 @@ from tests.examples.tiny_run import MODEL_OPTIONS, TRAINER_OPTIONS, TinyData, ev
 from tests.examples.tiny_videos import write_video
 
 CONFIGS = sorted((Path(cli.__file__).parent / "configs").glob("*.yaml"))
+MODEL_CONFIGS = [path for path in CONFIGS if "model" in yaml.safe_load(path.read_text(encoding="utf-8"))]
 
 
 def _function(command: Command) -> Callable[..., None]:
@@ -68,6 +69,24 @@ def test_every_shipped_config_is_one_of_its_command(config: Path) -> None:
     given = parser.instantiate_classes(parser.parse_args(["--config", str(config), *others]))
     if "model" in fields:
         check_settings(given.data, given.model, given.optimizer, given.trainer, [1])
+
+
+@pytest.mark.parametrize("config", MODEL_CONFIGS, ids=lambda path: path.stem)
+def test_every_config_of_a_model_is_one_of_released_weights(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [text for part in ("answers", "train", "val") for text in (f"--data.{part}", "no-such.json")]
+    assert _exit_code(["test", "--released-weights", "no-such.pt", "--config", str(config), *others]) == 2
+    _one_line(capsys, "no such file: no-such.pt")
+
+
+def test_hyphens_in_the_name_of_an_option_are_underscores(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("--released-weights", "--released_weights"):
+        assert main(["test", f"{name}=no-such.pt", "--data.answers=a-b", "--data.train=x", "--data.val=x"]) == 2
+        _one_line(capsys, "no such file: no-such.pt")
+
+
+def test_sections_without_a_use_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(["test", "--help"]) == 0
+    assert "--optimizer" not in capsys.readouterr().out
 
 
 def test_a_process_of_its_own_says_it_in_one_line(tiny: TinyData, tmp_path: Path) -> None:
@@ -123,7 +142,7 @@ def test_ctrl_c_says_how_to_go_on_where_one_can(
     def stopped(run: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("examples.avqa.evaluate.evaluate", stopped)
+    monkeypatch.setattr("examples.avqa.testing.test", stopped)
     monkeypatch.setattr("examples.avqa.extract.extract", stopped)
     assert main(["extract", "--run", "x"]) == 130
     assert "same command" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from examples.avqa import testing
 from examples.avqa.compare import ORACLE, STARTS, compare
 from examples.avqa.concert.annotate import write_annotations
 from examples.avqa.concert.sample import SPLITS, sample_scenes
@@ -18,8 +19,8 @@ from examples.avqa.concert.scene import INSTRUMENTS
 from examples.avqa.concert.settings import ConcertSettings
 from examples.avqa.config import DataConfig
 from examples.avqa.errors import UserError
-from examples.avqa.evaluate import TEXT_ONLY, evaluate
 from examples.avqa.fit import FINISHED
+from examples.avqa.predicting import TEXT_ONLY
 from examples.avqa.results import AccuracyTable, read_predictions, read_tables, tables_from_json
 from tests.examples.tiny_run import MODEL, OPTIMIZER, TRAINER, TinyData, epochs, everything, train_tiny
 
@@ -70,7 +71,7 @@ def test_runs_that_were_tested_with_other_settings_are_not_passed_off(
 ) -> None:
     """Else the table of an old comparison would be recorded under new settings."""
     run = train_tiny(tiny, tmp_path / "out" / f"gaussian-{seed}", seed=seed)
-    evaluate(run, out=run)
+    testing.test(run, out=run)
     with pytest.raises(UserError, match=rf"gaussian-{seed} holds a run with other settings \(optimizer.lr\)"):
         _compare(tiny.config, tmp_path / "out", trainer=TRAINER, optimizer=replace(OPTIMIZER, lr=0.5))
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"gaussian-{seed}"]
@@ -88,7 +89,7 @@ def test_a_comparison_from_end_to_end(tiny: TinyData, tmp_path: Path, capsys: py
     ]
     assert tables["QA-TIGER"].total == pytest.approx(sum(scores) / 2)
     # What `test` counts for one of the runs is what the comparison counts.
-    evaluate(out / "gaussian-1", out=tmp_path / "one")
+    testing.test(out / "gaussian-1", out=tmp_path / "one")
     one = read_tables(tmp_path / "one" / "table.json")
     assert one["QA-TIGER"].total == pytest.approx(scores[0])
     assert one[TEXT_ONLY].total == tables[TEXT_ONLY].total
@@ -119,7 +120,7 @@ def test_a_seed_trains_in_a_comparison_as_by_fit(tiny: TinyData, tmp_path: Path)
     model = replace(MODEL, whiten={})
     _compare(tiny.config, tmp_path / "out", seeds=(1,), model=model)
     run = train_tiny(tiny, tmp_path / "run", model=model, trainer=epochs(1))
-    evaluate(run)
+    testing.test(run)
     compared, fitted = (
         read_predictions(folder / "predictions.csv") for folder in (tmp_path / "out" / "gaussian-1", run / "test")
     )

@@ -1,148 +1,149 @@
-"""`test` counts what the model answers, the same for every batch size, and tells what does not fit the run."""
+"""`evaluate` makes the same table as `test` from its answers, and scores answers of other programs, one a question."""
 
 from __future__ import annotations
 
+import csv
 import json
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
-from examples.avqa.annotations import load_questions, load_vocabulary
-from examples.avqa.baselines import MostFrequentAnswer
+from examples.avqa import testing
+from examples.avqa.cli import main
 from examples.avqa.errors import UserError
-from examples.avqa.evaluate import TEXT_ONLY, evaluate, load_data_config, predict
-from examples.avqa.fit import load_model
-from examples.avqa.prepare import prepare
+from examples.avqa.evaluate import evaluate
 from examples.avqa.results import read_predictions, read_tables
-from tests.examples.tiny_run import TinyData, epochs, everything, train_tiny
+from tests.examples.tiny_run import TinyData
+
+Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def tested(tiny: TinyData, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tested") / "out"
-    evaluate(tiny_run, out=out)
+    testing.test(tiny_run, out=out)
     return out
 
 
-def test_the_table_is_a_count_of_the_predictions(tiny: TinyData, tested: Path) -> None:
+@pytest.fixture(scope="module")
+def rows(tested: Path) -> Rows:
+    """The tested answers, as little as another program would write of them."""
     predictions = read_predictions(tested / "predictions.csv")
-    table = read_tables(tested / "table.json")["QA-TIGER"]
-    for name in ("A-Count", "AV-Exist", "AV-Temp", "V-Count"):
-        chosen = [p.predicted == p.question.answer for p in predictions if p.question.short_type == name]
-        assert table[name].accuracy == pytest.approx(sum(chosen) / len(chosen))
-        assert table[name].count == len(chosen)
-    assert table.total == pytest.approx(sum(p.predicted == p.question.answer for p in predictions) / 11)
-    assert table["A-Comp"].accuracy is None
+    return [{"question_id": p.question.question_id, "prediction": p.predicted} for p in predictions]
 
 
-def test_there_is_a_prediction_a_question_in_the_annotations_order(tiny: TinyData, tested: Path) -> None:
-    questions = load_questions(tiny.root / "test.json", load_vocabulary(tiny.config.answers))
-    assert [p.question for p in read_predictions(tested / "predictions.csv")] == questions
+def _csv(path: Path, rows: Rows) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
-def test_the_text_only_column_is_the_baseline(tiny: TinyData, tested: Path) -> None:
-    vocabulary = load_vocabulary(tiny.config.answers)
-    train, test = (load_questions(tiny.root / f"{split}.json", vocabulary) for split in ("train", "test"))
-    predicted = MostFrequentAnswer.fit(train).predict(test)
-    right = sum(answer == question.answer for answer, question in zip(predicted, test, strict=True))
-    assert read_tables(tested / "table.json")[TEXT_ONLY].total == pytest.approx(right / len(test))
+def _json(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value))
+    return path
 
 
-def test_predictions_are_the_models(tiny: TinyData, tiny_run: Path, tested: Path) -> None:
-    module, prepared = load_model(tiny_run), prepare(tiny.config)
-    with torch.no_grad():
-        for batch in prepared.loader("test", 1, 1):
-            probabilities = module(batch).logits[0, 0].softmax(-1)
-            stored = read_predictions(tested / "predictions.csv")[int(batch.numbers)]
-            assert stored.predicted == module.answers[int(probabilities.argmax())]
-            assert stored.probability == pytest.approx(float(probabilities.max()), abs=1e-5)
+def test_our_own_predictions_give_the_table_of_test(
+    tested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(tested), "--name", "QA-TIGER", "--out", str(tmp_path / "out")]) == 0
+    assert read_tables(tmp_path / "out" / "table.json")["QA-TIGER"] == read_tables(tested / "table.json")["QA-TIGER"]
+    assert "| **All** |" in (tmp_path / "out" / "table.md").read_text()
+    assert "AV-Temp" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("clips", [1, 2, 50])
-def test_batches_do_not_matter(tiny: TinyData, tiny_run: Path, tested: Path, clips: int) -> None:
-    stored = read_predictions(tested / "predictions.csv")
-    config = replace(tiny.config, eval_clips_per_batch=clips)
-    now = predict(load_model(tiny_run), prepare(config), "test", config, bar=False)
-    assert [p.predicted for p in now] == [p.predicted for p in stored]
-    assert [p.probability for p in now] == pytest.approx([p.probability for p in stored], abs=1e-5)
+WRITTEN: dict[str, Callable[[Path, Rows], Path]] = {
+    "csv": lambda folder, rows: _csv(folder / "answers.csv", rows),
+    "csv with more columns, in another order": lambda folder, rows: _csv(
+        folder / "answers.csv",
+        [{"score": 0.5, "predicted": r["prediction"], "question_id": r["question_id"]} for r in rows],
+    ),
+    "list": lambda folder, rows: _json(folder / "answers.json", rows),
+    "list of numbered": lambda folder, rows: _json(
+        folder / "answers.json", [r | {"question_id": float(r["question_id"])} for r in rows]
+    ),
+    "object": lambda folder, rows: _json(
+        folder / "answers.json", {r["question_id"]: r["prediction"] for r in reversed(rows)}
+    ),
+}
 
 
-def test_results_go_beside_the_run_and_leave_it_as_it_was(tiny_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    before = everything(run)
-    evaluate(run, split="val", checkpoint="last")
-    after = everything(run)
-    assert set(after) - set(before) == {"val/predictions.csv", "val/table.json", "val/table.md"}
-    assert {name: after[name] for name in before} == before
+@pytest.mark.parametrize("form", WRITTEN)
+def test_answers_of_other_programs_give_the_same_table(
+    tiny: TinyData, tested: Path, rows: Rows, tmp_path: Path, form: str
+) -> None:
+    path = WRITTEN[form](tmp_path, rows)
+    evaluate(path, tiny.config.test, tiny.config.answers, name="QA-TIGER", out=tmp_path)
+    assert read_tables(tmp_path / "table.json")["QA-TIGER"] == read_tables(tested / "table.json")["QA-TIGER"]
 
 
-def test_other_annotations_and_features(own: TinyData, tiny_run: Path, tmp_path: Path) -> None:
-    """The run was made elsewhere; here, other clips have other names."""
-    own.edit("test", video_id="val_0", anser="flute")
-    evaluate(tiny_run, annotations=own.config.test, features=own.config.features, out=tmp_path / "out")
-    first = read_predictions(tmp_path / "out" / "predictions.csv")[0].question
-    assert (first.video_id, first.answer) == ("val_0", "flute")
+def _refused(tiny: TinyData, path: Path, message: str) -> None:
+    with pytest.raises(UserError, match=message) as told:
+        evaluate(path, tiny.config.test, tiny.config.answers, out=path.parent / "out")
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+    assert not (path.parent / "out").exists()
 
 
-def test_an_answer_index_in_another_order_is_refused(own: TinyData, tiny_run: Path, tmp_path: Path) -> None:
-    other = own.root / "other.json"
-    other.write_text(json.dumps({"ans2ix": {"no": 0, "yes": 1, "two": 2, "flute": 3, "left": 4}}))
-    with pytest.raises(UserError, match=r"other\.json: not the answer index"):
-        evaluate(tiny_run, answers=other, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_features_given_to_a_model_of_questions_alone_are_refused(tiny: TinyData, tmp_path: Path) -> None:
-    run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, features=None), trainer=epochs(1))
-    evaluate(run, out=tmp_path / "out")
-    with pytest.raises(UserError, match="trained without features"):
-        evaluate(run, features=tiny.config.features)
-
-
-def test_a_run_without_test_annotations_says_so(tiny: TinyData, tmp_path: Path) -> None:
-    run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, test=None), trainer=epochs(1))
-    with pytest.raises(UserError, match="without test annotations"):
-        evaluate(run)
-    evaluate(run, annotations=tiny.config.test)
-    assert (run / "test" / "table.md").exists()
-
-
-@pytest.mark.parametrize(("split", "checkpoint"), [("tests", "best"), ("test", "bets")])
-def test_unknown_splits_and_checkpoints(tiny_run: Path, split: str, checkpoint: str) -> None:
-    with pytest.raises(UserError, match=r"split must be|no model at"):
-        evaluate(tiny_run, split=split, checkpoint=checkpoint)
+def test_every_question_wants_one_answer(tiny: TinyData, rows: Rows, tmp_path: Path) -> None:
+    first, second = (row["question_id"] for row in rows[:2])
+    _refused(tiny, _csv(tmp_path / "a.csv", rows[1:]), f"lacks an answer to question {first};")
+    _refused(tiny, _csv(tmp_path / "b.csv", [*rows, rows[1]]), f"answers more than once question {second};")
+    _refused(tiny, _csv(tmp_path / "c.csv", [*rows, rows[1] | {"question_id": 999}]), "answers unknown question 999;")
+    _refused(tiny, _csv(tmp_path / "d.csv", rows[:2]), r"lacks an answer to 9 questions: (\d+, ){5}\.\.\.;")
+    both = [rows[1], *rows[1:], rows[0] | {"question_id": "x"}]
+    _refused(tiny, _csv(tmp_path / "e.csv", both), f"lacks .* {first}; answers more .* {second}; answers unknown .* x;")
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("name", "content", "message"),
     [
-        lambda path: path.write_bytes(path.read_bytes()[:5000]),
-        lambda path: path.write_text("hello"),
-        lambda path: path.write_text(""),
-        lambda path: torch.save({"weights": torch.zeros(1)}, path),
-        lambda path: torch.save([1], path),
-        lambda path: torch.save({"path": path}, path),
+        ("a.csv", "id,prediction\n1,yes\n", "line 2 has no question_id"),
+        ("a.csv", "question_id,answer\n1,yes\n", "line 2 has no answer in words"),
+        ("a.csv", "question_id,prediction\n1,\n", "line 2 has no answer in words"),
+        ("a.csv", "question_id,prediction\n", "lacks an answer to 11 questions"),
+        ("a.json", "[3]", "holds no answers"),
+        ("a.json", "{", "is not JSON"),
+        ("a.json", '{"1": 3}', "row 1 has no answer in words"),
+        ("a.json", '[{"prediction": "yes"}]', "row 1 has no question_id"),
     ],
-    ids=["truncated", "text", "empty", "another state", "a list", "a pickle"],
 )
-def test_a_broken_checkpoint_is_named(tiny_run: Path, tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    damage(run / "best.ckpt")
-    with pytest.raises(UserError, match=r"best\.ckpt is cut off, or no checkpoint"):
-        evaluate(run)
+def test_files_without_answers_are_named(tiny: TinyData, tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    _refused(tiny, tmp_path / name, message)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": 3}', '{"data": {"unknown": 1}}'])
-def test_broken_settings_are_named(tiny_run: Path, tmp_path: Path, content: str) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / "settings.json").write_text(content)
-    with pytest.raises(UserError, match=r"settings\.json"):
-        evaluate(run)
+def test_a_file_that_is_not_there(tiny: TinyData, tmp_path: Path) -> None:
+    _refused(tiny, tmp_path / "a.csv", "cannot be read")
+    with pytest.raises(UserError, match=r"a\.csv cannot be read"):
+        evaluate(tmp_path / "a.csv")
 
 
-def test_the_settings_give_the_config_back(tiny: TinyData, tiny_run: Path) -> None:
-    assert load_data_config(tiny_run) == tiny.config
+def test_answers_outside_the_vocabulary_count_as_wrong_and_are_told(
+    tiny: TinyData, rows: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = [row | {"prediction": "two instruments"} if place < 4 else row for place, row in enumerate(rows)]
+    evaluate(_csv(tmp_path / "a.csv", changed), tiny.config.test, tiny.config.answers, out=tmp_path / "out")
+    right = json.loads(tiny.root.joinpath("test.json").read_text())
+    scores = [row["prediction"] == record["anser"] for row, record in zip(changed, right, strict=True)]
+    assert read_tables(tmp_path / "out" / "table.json")["predictions"].total == pytest.approx(sum(scores) / len(scores))
+    shown = capsys.readouterr().out
+    assert "4 answers are none of the 5" in shown
+    assert "'two instruments' to question" in shown
+
+
+def test_indices_in_place_of_words_are_refused(tiny: TinyData, rows: Rows, tmp_path: Path) -> None:
+    numbers = [row | {"prediction": "3"} for row in rows]
+    _refused(
+        tiny, _csv(tmp_path / "a.csv", numbers), r"no answer is one of the 5 .* '3' to question .* give them in words"
+    )
+
+
+def test_annotations_and_answer_index_go_together(tiny: TinyData, tested: Path) -> None:
+    for one in ({"annotations": tiny.config.test}, {"answers": tiny.config.answers}):
+        with pytest.raises(UserError, match="annotations and answers go together"):
+            evaluate(tested, **one)

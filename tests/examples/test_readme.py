@@ -44,11 +44,18 @@ def test_filling_twice_changes_nothing(recorded: Path) -> None:
     assert rendered(rendered(TEXT)) == rendered(TEXT)
 
 
-def test_each_block_has_its_own_record(recorded: Path) -> None:
-    (recorded.parent / "other.json").write_text(json.dumps(RECORD | {"settings": {"seed": 5}}))
+def test_each_block_has_its_own_record_and_renderer(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(readme.RENDERERS, "other", lambda record, path: f"{record['speed']} from {path.name}")
+    (recorded.parent / "other.json").write_text(json.dumps({"speed": 5}))
     text = rendered(TEXT + TEXT.replace("concerts", "other"))
-    assert text.count("seed 5") == 1
+    assert text.count("<!-- recorded: other -->\n\n5 from other.json\n\n<!-- end -->") == 1
     assert text.count("3 seeds") == 1
+
+
+@pytest.mark.parametrize("name", ["concert", "con-certs", "concerts table"])
+def test_a_block_that_nothing_renders_is_told(recorded: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"no block is called '{name}'; known are concerts"):
+        rendered(TEXT.replace("concerts", name))
 
 
 def test_text_without_blocks_stays() -> None:

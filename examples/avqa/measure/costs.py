@@ -64,7 +64,7 @@ def flops(make: Callable[[], nn.Module], inputs: Mapping[str, tuple[int, ...]], 
         if backward:
             assert isinstance(result, Tensor)
             result.sum().backward()  # type: ignore[no-untyped-call]  # torch's own
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def training_inputs(words: bool) -> dict[str, tuple[int, ...]]:
@@ -93,7 +93,8 @@ def count() -> dict[str, Any]:
     for name, sizes in DATA_SETS.items():
         seconds = sizes["videos"] * FRAMES
         steps = EPOCHS * -(-sizes["train"] // BATCH)
-        sets[name] = sizes | {
+        sets[name] = {
+            **sizes,
             "published_bytes": seconds * sum(WIDTHS[part] * PUBLISHED_BYTES[part] for part in WIDTHS),
             "folder_bytes": seconds * sum(WIDTHS[part] * FOLDER_BYTES[part] for part in WIDTHS),
             "store_bytes": seconds * sum(WIDTHS[part] * STORE_BYTES[part] for part in WIDTHS),
