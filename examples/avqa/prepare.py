@@ -71,7 +71,7 @@ class Prepared:
             "video": torch.cat([clip.video[: clip.frames] for clip in clips]),
             "patches": torch.cat([clip.patches[: clip.frames].flatten(0, 1) for clip in clips]),
             "question": self.store.question[rows],
-            "words": self.store.words[rows][~self.store.padding_mask[rows]],
+            "words": self.store.words[rows][~self.store.padding_mask[rows]].float(),
         }
 
 
@@ -104,7 +104,7 @@ def prepare(
         features.check_values(video_ids)
     cache = data.questions_cache
     if cache is None and data.features is not None:
-        cache = data.features / "questions.npz"
+        cache = data.features / "questions.safetensors"
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
     return Prepared(

@@ -53,8 +53,8 @@ def kill_and_rerun(
 ) -> list[Kill]:
     """Runs a command whole once; then, `times` over, from an empty folder: runs it, kills it, runs it again, compares.
 
-    Every second kill falls anywhere between start and end, the others between the first file and the end. By turns of
-    two only the started process is killed, or all of its group.
+    Every second kill falls anywhere between the start and the last file, the others between the first file and the
+    last. By turns of two only the started process is killed, or all of its group.
 
     Args:
         command: the command, which writes into `out`; it is run from the repository's root.
@@ -68,7 +68,7 @@ def kill_and_rerun(
         AssertionError: a run failed, or a rerun gives another result; the differing names are told.
     """
     generator = random.Random(seed)
-    first_file, whole_run = _run_whole(command, out)
+    first_file, last_file = _run_whole(command, out)
     wanted = content(out)
     kills: list[Kill] = []
     with tqdm(total=times, desc="killing", unit="kill", delay=2) as bar:
@@ -76,7 +76,7 @@ def kill_and_rerun(
             if len(kills) == times:
                 break
             anywhere, group = attempt % 2 == 1, attempt % 4 > 1
-            seconds = generator.uniform(0, whole_run if anywhere else whole_run - first_file)
+            seconds = generator.uniform(0, last_file if anywhere else last_file - first_file)
             _remove(out)
             killed = _run_and_kill(command, out, seconds, group, waits=not anywhere)
             if killed is None:
@@ -102,18 +102,20 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _run_whole(command: Sequence[str], out: Path) -> tuple[float, float]:
-    """Seconds to the first file and to the end."""
+    """Seconds to the first file and to the last change of a folder."""
     _remove(out)
     start = time.monotonic()
-    first_file: float | None = None
+    changes: list[float] = []
+    seen = 0
     with _started(command) as process:
         while process.poll() is None:
-            if first_file is None and _count(out):
-                first_file = time.monotonic() - start
+            if (changed := _last_change(out)) > seen:
+                seen = changed
+                changes.append(time.monotonic() - start)
             time.sleep(_POLL_S)
     assert process.returncode == 0, f"{' '.join(command)} ended with {process.returncode}"
-    assert first_file is not None, f"{' '.join(command)} wrote nothing into {out}"
-    return first_file, time.monotonic() - start
+    assert changes, f"{' '.join(command)} wrote nothing into {out}"
+    return changes[0], changes[-1]
 
 
 def _run_and_kill(command: Sequence[str], out: Path, seconds: float, group: bool, waits: bool) -> Kill | None:
@@ -142,6 +144,11 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 def _count(folder: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def _last_change(folder: Path) -> int:
+    """When a folder last gained or lost a file; 0 where there is none."""
+    return max((Path(path).stat().st_mtime_ns for path, _, files in os.walk(folder) if files), default=0)
 
 
 def _remove(folder: Path) -> None:

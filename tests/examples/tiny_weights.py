@@ -33,10 +33,9 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
         )
         (folder / "vggish").mkdir(parents=True)
         network = VGGish(VGGISH)
-        # As they are, most of so few channels would be 0 after the ReLUs.
+        # As they are, so few channels would be 0 after the ReLUs, or hardly hear the sound.
         for name, value in network.state_dict().items():
-            if name.endswith("bias"):
-                value.add_(0.5)
+            value.add_(0.5) if name.endswith("bias") else value.mul_(3)
         torch.save(network.state_dict(), folder / "vggish/vggish-10086976.pth")
     return folder
 
