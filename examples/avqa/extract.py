@@ -81,7 +81,7 @@ def extract(
             last second's features, and the index says how many are real. By default 60 for preset paper; preset small
             takes clips as they are.
         keep_long: keep clips whole that are longer than `seconds`.
-        workers: processes; by default one a core, and with preset paper at most 4 a GPU.
+        workers: processes; by default one a core, and with preset paper at most 4 a GPU, each with 3 GB of weights.
         shard: I/N, the part I of N of the videos, counted from 0; by default what torchrun or SLURM says, else all.
         skip_broken: leave out files that cannot be read, and list them at the end, instead of stopping.
 

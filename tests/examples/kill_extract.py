@@ -14,18 +14,16 @@ from tests.examples.killing import Kill, kill_and_rerun
 from tests.examples.tiny_videos import write_video
 from tests.examples.tiny_weights import write_weights
 
-VIDEOS = 24
 
-
-def kill_extract(scratch: Path, times: int, seed: int = 0, workers: int = 2) -> list[Kill]:
-    """Extracts some videos by preset `paper`, with tiny weights, killed `times` times."""
-    videos, out = scratch / "videos", scratch / "features"
-    videos.mkdir()
-    for number in range(VIDEOS):
-        write_video(videos / f"{number}.mp4", seconds=20 + number, fps=Fraction(5), size=(96, 128), sample_rate=16000)
+def kill_extract(scratch: Path, times: int, seed: int = 0, videos: int = 24) -> list[Kill]:
+    """Extracts videos in two processes, by preset `paper` with tiny weights, killed `times` times."""
+    folder, out = scratch / "videos", scratch / "features"
+    folder.mkdir()
+    for number in range(videos):
+        write_video(folder / f"{number}.mp4", seconds=20 + number, fps=Fraction(5), size=(96, 128), sample_rate=16000)
     weights = write_weights(scratch / "weights")
     command = [sys.executable, "-m", "examples.avqa", "extract", "--preset", "paper", "--weights", str(weights)]
-    command += ["--videos", str(videos), "--out", str(out), "--workers", str(workers)]
+    command += ["--videos", str(folder), "--out", str(out), "--workers", "2"]
     return kill_and_rerun(command, out, times, seed, after_kill=check_whole)
 
 
