@@ -170,7 +170,7 @@ class Collate:
             patches=pad_sequence([item.features.patches for item in items], batch_first=True),
             padding_mask=padding if bool(padding.any()) else None,
             question=self._store.question[rows],
-            words=self._store.words[rows][:, :, :longest],
+            words=self._store.words[rows][:, :, :longest].float(),
             words_padding_mask=words_padding[:, :, :longest],
             answers=self._answers[numbers.clamp(min=0)].masked_fill(~asked, NO_ANSWER),
             numbers=numbers,

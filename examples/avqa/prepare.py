@@ -83,7 +83,7 @@ class Prepared:
             "video": torch.cat([clip.video[: clip.frames] for clip in clips]),
             "patches": torch.cat([clip.patches[: clip.frames].flatten(0, 1) for clip in clips]),
             "question": self.store.question[rows],
-            "words": self.store.words[rows][~self.store.padding_mask[rows]],
+            "words": self.store.words[rows][~self.store.padding_mask[rows]].float(),
         }
 
 
@@ -104,7 +104,7 @@ def prepare(
     vocabulary = load_vocabulary(data.answers)
     paths: dict[str, Path | None] = {"train": data.train, "val": data.val, "test": data.test}
     questions = {split: load_questions(path, vocabulary) for split in splits if (path := paths[split]) is not None}
-    encoders = load_encoders(data.encoder)
+    encoders = load_encoders(data.encoder, data.weights)
     features = None
     if data.features is not None:
         if not data.features.is_dir():
@@ -116,7 +116,7 @@ def prepare(
         features.check_values(video_ids)
     cache = data.questions_cache
     if cache is None and data.features is not None:
-        cache = data.features / "questions.npz"
+        cache = data.features / "questions.safetensors"
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
     return Prepared(

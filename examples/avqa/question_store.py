@@ -5,31 +5,39 @@ n texts, L words, D channels.
 
 from __future__ import annotations
 
-import zipfile
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from .encoders import Encoders
+from .encoders import EncodedText, Encoders
 from .errors import UserError
 from .files import written_whole
 
 CHUNK = 64
+SAVED = 64 * CHUNK
+"""Texts after which the file is written, so that hours of work are not lost."""
+_FIELD = "questions"
+_ARRAYS = ("question", "words", "padding_mask")
 
 
 class QuestionStore:
     """Encoded questions by text: sentence features and word features.
 
+    What was read from the file stays on the disk until it is used: the rephrased questions of one data set, with the 77
+    words of preset `paper`, take gigabytes.
+
     Args:
         encoders: preset whose `encode_text` is used.
-        cache: `.npz` file that keeps what was encoded; None keeps nothing.
+        cache: `.safetensors` file that keeps what was encoded; None keeps nothing.
 
     Raises:
-        UserError: the cache is broken or of another preset.
+        UserError: the cache is broken, or of another preset or other weights.
     """
 
     def __init__(self, encoders: Encoders, cache: Path | None) -> None:
@@ -38,8 +46,8 @@ class QuestionStore:
         dims = encoders.dims
         self.question = torch.zeros(0, dims.question)
         """[n, Dq]."""
-        self.words = torch.zeros(0, 0, dims.words)
-        """[n, L, Dw], 0 where there is no word."""
+        self.words = torch.zeros(0, 0, dims.words, dtype=encoders.words_dtype)
+        """[n, L, Dw], 0 where there is no word; in the preset's precision."""
         self.padding_mask = torch.zeros(0, 0, dtype=torch.bool)
         """[n, L], True = no word here."""
         if cache is not None and cache.exists():
@@ -55,45 +63,51 @@ class QuestionStore:
     def add(self, texts: Iterable[str]) -> None:
         """Encodes the texts that are new, with a progress bar, and writes the cache."""
         new = sorted(set(texts) - set(self._rows))
-        if not new:
-            return
         with tqdm(total=len(new), desc="encode questions", unit="text", disable=len(new) < CHUNK) as bar:
-            for start in range(0, len(new), CHUNK):
-                self._append(new[start : start + CHUNK])
-                bar.update(len(new[start : start + CHUNK]))
-        if self._cache is not None:
-            self._write(self._cache)
+            for first in range(0, len(new), SAVED):
+                part, encoded = new[first : first + SAVED], list[EncodedText]()
+                for start in range(0, len(part), CHUNK):
+                    chunk = self._encoders.encode_text(part[start : start + CHUNK])
+                    encoded.append(chunk._replace(words=chunk.words.to(self.words.dtype)))
+                    bar.update(len(chunk.question))
+                self._append(part, encoded)
+                if self._cache is not None:
+                    self._write(self._cache)
 
-    def _append(self, texts: list[str]) -> None:
-        encoded = self._encoders.encode_text(texts)
-        length = max(self.words.shape[1], encoded.words.shape[1])
+    def _append(self, texts: list[str], encoded: list[EncodedText]) -> None:
+        length = max([self.words.shape[1], *(part.words.shape[1] for part in encoded)])
         self._rows.update({text: len(self._rows) + number for number, text in enumerate(texts)})
-        self.question = torch.cat((self.question, encoded.question))
-        self.words = torch.cat([_lengthened(words, length, 0.0) for words in (self.words, encoded.words)])
-        masks = (self.padding_mask, encoded.padding_mask)
+        self.question = torch.cat([self.question, *(part.question for part in encoded)])
+        words = (self.words, *(part.words for part in encoded))
+        self.words = torch.cat([_lengthened(rows, length, 0.0) for rows in words])
+        masks = (self.padding_mask, *(part.padding_mask for part in encoded))
         self.padding_mask = torch.cat([_lengthened(mask, length, True) for mask in masks])
 
     def _write(self, cache: Path) -> None:
-        with written_whole(cache) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                preset=np.array(self._encoders.name),
-                texts=np.array(list(self._rows)),
-                question=self.question.numpy(),
-                words=self.words.numpy(),
-                padding_mask=self.padding_mask.numpy(),
-            )
+        about = {
+            "preset": self._encoders.name,
+            "weights": self._encoders.weights_id("texts"),
+            "texts": list(self._rows),
+        }
+        with written_whole(cache) as temporary:
+            # One field: several would be written in an order that changes from run to run.
+            save_file({name: getattr(self, name) for name in _ARRAYS}, temporary, {_FIELD: json.dumps(about)})
+        # From here on in the file, no longer in memory.
+        with safe_open(cache, framework="pt") as stored:
+            self.words = stored.get_tensor("words")
 
     def _read(self, cache: Path) -> None:
         try:
-            with np.load(cache, allow_pickle=False) as stored:
-                preset, texts = str(stored["preset"]), [str(text) for text in stored["texts"]]
-                arrays = [torch.from_numpy(stored[name]) for name in ("question", "words", "padding_mask")]
-        # A lone array, not an archive, has neither names nor an end.
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            with safe_open(cache, framework="pt") as stored:
+                about = json.loads((stored.metadata() or {})[_FIELD])
+                preset, weights, texts = about["preset"], about["weights"], about["texts"]
+                arrays = [stored.get_tensor(name) for name in _ARRAYS]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{cache} is cut off, or no file of encoded questions; delete it") from error
         if preset != self._encoders.name:
             raise UserError(f"{cache}: encoded by preset {preset!r}, wanted {self._encoders.name!r}; delete it")
+        if weights != self._known_weights(weights):
+            raise UserError(f"{cache}: encoded by other weights of preset {preset!r}; delete it, or name another file")
         dims, shapes = self._encoders.dims, [tuple(array.shape) for array in arrays]
         length = shapes[1][1] if len(shapes[1]) == 3 else 0
         count = len(texts)
@@ -101,6 +115,13 @@ class QuestionStore:
             raise UserError(f"{cache}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
         self._rows = {text: row for row, text in enumerate(texts)}
         self.question, self.words, self.padding_mask = arrays
+
+    def _known_weights(self, stored: str) -> str:
+        """The weights' id; where they are not at hand the stored one: what is encoded can be used without them."""
+        try:
+            return self._encoders.weights_id("texts")
+        except UserError:
+            return stored
 
 
 def _lengthened(rows: Tensor, length: int, value: float) -> Tensor:

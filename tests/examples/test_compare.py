@@ -144,7 +144,7 @@ def test_concerts_bring_the_oracle_and_the_row_on_starts(tmp_path: Path) -> None
         train=tmp_path / "data" / "train.json",
         val=tmp_path / "data" / "val.json",
         test=tmp_path / "data" / "test.json",
-        questions_cache=tmp_path / "questions.npz",
+        questions_cache=tmp_path / "questions.safetensors",
         clips_per_batch=8,
         questions_per_clip=8,
     )

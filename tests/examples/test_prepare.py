@@ -32,7 +32,7 @@ def test_a_split_without_a_file_is_left_out(own: TinyData) -> None:
 
 
 def test_questions_are_kept_beside_the_features_or_where_it_is_said(own: TinyData, tmp_path: Path) -> None:
-    cache = own.root / "features" / "questions.npz"
+    cache = own.root / "features" / "questions.safetensors"
     kept = cache.read_bytes()
     cache.unlink()
     prepare(replace(own.config, questions_cache=tmp_path / "q.npz"))

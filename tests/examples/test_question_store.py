@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from examples.avqa.encoders import load_encoders
+from examples.avqa.encoders import EncodedText, Purpose, load_encoders
 from examples.avqa.errors import UserError
 from examples.avqa.question_store import CHUNK, QuestionStore
 from tests.examples.tiny_run import StubEncoders
@@ -59,10 +61,10 @@ def test_more_texts_than_a_chunk() -> None:
 
 
 def test_the_file_gives_back_what_was_encoded(tmp_path: Path) -> None:
-    written = QuestionStore(StubEncoders(), tmp_path / "questions.npz")
+    written = QuestionStore(StubEncoders(), tmp_path / "questions.safetensors")
     written.add(TEXTS)
     encoders = StubEncoders()
-    read = QuestionStore(encoders, tmp_path / "questions.npz")
+    read = QuestionStore(encoders, tmp_path / "questions.safetensors")
     read.add(TEXTS)
     assert encoders.asked == []
     for name in ("question", "words", "padding_mask"):
@@ -70,12 +72,12 @@ def test_the_file_gives_back_what_was_encoded(tmp_path: Path) -> None:
     assert torch.equal(read.rows(TEXTS), written.rows(TEXTS))
     read.add(["another one"])
     assert encoders.asked == ["another one"]
-    assert len(QuestionStore(StubEncoders(), tmp_path / "questions.npz")) == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["questions.npz"]
+    assert len(QuestionStore(StubEncoders(), tmp_path / "questions.safetensors")) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["questions.safetensors"]
 
 
 def test_nothing_new_leaves_the_file_alone(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.npz"
+    cache = tmp_path / "questions.safetensors"
     QuestionStore(StubEncoders(), cache).add(TEXTS)
     cache.chmod(0o444)
     before = cache.stat().st_mtime_ns
@@ -83,21 +85,10 @@ def test_nothing_new_leaves_the_file_alone(tmp_path: Path) -> None:
     assert cache.stat().st_mtime_ns == before
 
 
-def _other_shapes(cache: Path) -> None:
-    with np.load(cache) as stored:
-        arrays = dict(stored)
-    np.savez(cache, **(arrays | {"question": arrays["question"][:-1]}))
-
-
-def _other_width(cache: Path) -> None:
-    with np.load(cache) as stored:
-        arrays = dict(stored)
-    np.savez(cache, **(arrays | {"words": arrays["words"][..., :-1]}))
-
-
-def _one_array(cache: Path) -> None:
-    with cache.open("wb") as file:
-        np.save(file, np.zeros(3))
+def _changed(cache: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    with safe_open(cache, framework="pt") as stored:
+        metadata, arrays = stored.metadata(), {key: stored.get_tensor(key).clone() for key in stored.keys()}  # noqa: SIM118
+    save_file(arrays | {name: change(arrays[name]).contiguous()}, cache, metadata)
 
 
 @pytest.mark.parametrize(
@@ -106,24 +97,87 @@ def _one_array(cache: Path) -> None:
         lambda cache: cache.write_bytes(b""),
         lambda cache: cache.write_text("hello"),
         lambda cache: cache.write_bytes(cache.read_bytes()[:-100]),
-        _one_array,
-        lambda cache: np.savez(cache, preset=np.array("stub")),
-        _other_shapes,
-        _other_width,
+        lambda cache: save_file({"question": torch.zeros(3, 4)}, cache),
+        lambda cache: _changed(cache, "question", lambda rows: rows[:-1]),
+        lambda cache: _changed(cache, "words", lambda rows: rows[..., :-1]),
     ],
-    ids=["empty", "text", "truncated", "one array", "parts missing", "a row missing", "another width"],
+    ids=["empty", "text", "truncated", "parts missing", "a row missing", "another width"],
 )
 def test_a_broken_file_is_named(tmp_path: Path, damage: object) -> None:
-    cache = tmp_path / "questions.npz"
+    cache = tmp_path / "questions.safetensors"
     QuestionStore(StubEncoders(), cache).add(TEXTS)
     assert callable(damage)
     damage(cache)
-    with pytest.raises(UserError, match=r"questions\.npz.*delete it"):
+    with pytest.raises(UserError, match=r"questions\.safetensors.*delete it"):
         QuestionStore(StubEncoders(), cache)
 
 
+class WeightsEncoders(StubEncoders):
+    """With weights that have an id, or cannot be found; words in half precision."""
+
+    words_dtype = torch.float16
+
+    def __init__(self, weights: str | None) -> None:
+        super().__init__()
+        self._weights = weights
+
+    def weights_id(self, purpose: Purpose) -> str:
+        """The id of the weights for texts."""
+        if self._weights is None:
+            raise UserError("weights: missing")
+        return f"{purpose} {self._weights}"
+
+
+def test_a_file_of_other_weights_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "questions.safetensors"
+    QuestionStore(WeightsEncoders("one"), cache).add(TEXTS)
+    assert len(QuestionStore(WeightsEncoders("one"), cache)) == 3
+    with pytest.raises(UserError, match=r"questions\.safetensors: encoded by other weights of preset 'stub'"):
+        QuestionStore(WeightsEncoders("two"), cache)
+
+
+def test_what_is_encoded_can_be_used_without_weights_and_nothing_added(tmp_path: Path) -> None:
+    cache = tmp_path / "questions.safetensors"
+    QuestionStore(WeightsEncoders("one"), cache).add(TEXTS)
+    store = QuestionStore(WeightsEncoders(None), cache)
+    store.add(TEXTS[:2])
+    with pytest.raises(UserError, match="weights: missing"):
+        store.add(["another one"])
+
+
+def test_words_are_kept_in_the_presets_precision(tmp_path: Path) -> None:
+    cache = tmp_path / "questions.safetensors"
+    QuestionStore(WeightsEncoders("one"), cache).add(TEXTS)
+    store = QuestionStore(WeightsEncoders("one"), cache)
+    assert store.words.dtype == torch.float16
+    assert store.question.dtype == torch.float32
+    torch.testing.assert_close(
+        _vectors(store, TEXTS[0])[1].float(), StubEncoders().encode_text(TEXTS[:1]).words[0], atol=2e-3, rtol=1e-3
+    )
+
+
+def test_the_file_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
+    for name in "ab":
+        QuestionStore(StubEncoders(), tmp_path / name).add(TEXTS)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.avqa.question_store.SAVED", 2)
+
+    class Interrupted(StubEncoders):
+        def encode_text(self, texts: Sequence[str]) -> EncodedText:
+            if len(self.asked) >= 2:
+                raise KeyboardInterrupt
+            return super().encode_text(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        QuestionStore(Interrupted(), tmp_path / "questions.safetensors").add(TEXTS)
+    assert len(QuestionStore(StubEncoders(), tmp_path / "questions.safetensors")) == 2
+
+
 def test_a_file_of_another_preset_is_refused(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.npz"
+    cache = tmp_path / "questions.safetensors"
     QuestionStore(StubEncoders(), cache).add(TEXTS)
     with pytest.raises(UserError, match="preset 'stub', wanted 'small'"):
         QuestionStore(load_encoders("small"), cache)
