@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from .annotations import question_text
+from .clips import ClipFeatures, encode_clip
 from .data import NO_ANSWER, Batch
 from .encoders import Encoders, load_encoders
 from .errors import UserError
-from .extract import ClipFeatures, encode_clip
 from .fit import load_model
 from .media import probe, read_audio, read_frames
 from .module import AVQAModule
@@ -27,7 +27,14 @@ DRAWN_HEIGHT = 240
 """Frames are read no higher than the picture needs them: a long video's would fill the memory."""
 
 
-def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, picture: Path | None = None) -> None:
+def answer(
+    video: Path,
+    question: str,
+    run: Path = DEFAULT_RUN,
+    top: int = 5,
+    picture: Path | None = None,
+    weights: Path | None = None,
+) -> None:
     """Answer a question about a video file.
 
     Prints the most probable answers and saves a picture: the clip's frames and waveform over the experts'
@@ -39,6 +46,8 @@ def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, pi
         run: folder that `fit` wrote.
         top: how many answers to print.
         picture: where the picture goes; by default RUN/answers/VIDEO-QUESTION.png.
+        weights: folder of the weights of preset paper, see `extract --help`, for a model that was trained with it; by
+            default the hub's.
     """
     if top < 1:
         raise UserError(f"top must be at least 1, got {top}")
@@ -48,9 +57,10 @@ def answer(video: Path, question: str, run: Path = DEFAULT_RUN, top: int = 5, pi
     if picture is not None and picture.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"picture: {picture} must end in .png, .pdf or .svg")
     module = load_model(run)
-    encoders = load_encoders(module.encoder)
+    encoders = load_encoders(module.encoder, weights)
     if module.feature_dims != feature_dims(encoders.dims, constant=False):
         raise UserError(f"{run}: this model was trained without features and knows no video; name another run")
+    encoders.weights_id("clips")
     clip = encode_clip(video, encoders)
     probabilities, looked = ask(module, encoders, clip, text)
     ranked = probabilities.argsort(descending=True)[:top].tolist()

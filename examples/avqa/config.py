@@ -24,6 +24,7 @@ class DataConfig:
         test: annotations that are reported.
         features: folder that `extract` wrote; null feeds constant features, so that the question alone is left.
         encoder: preset that encodes the questions, and that the features were made with.
+        weights: for encoder paper, a folder of weights, see `extract --help`; by default the hub's.
         questions_cache: file that keeps the encoded questions; by default inside `features`.
         clips_per_batch: clips in one training batch.
         questions_per_clip: questions about each of them; 1 is the published random order of single questions,
@@ -37,6 +38,7 @@ class DataConfig:
     test: Path | None = None
     features: Path | None = None
     encoder: str = "small"
+    weights: Path | None = None
     questions_cache: Path | None = None
     clips_per_batch: int = 32
     questions_per_clip: int = 1

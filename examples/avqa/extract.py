@@ -1,85 +1,119 @@
-"""The `extract` command: videos to features, one process a core, resumable."""
+"""The `extract` command: videos to features, by many processes and machines, resumable."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .clips import Length, encode_clip
 from .encoders import Encoders, Modality, load_encoders
 from .errors import UserError
 from .features import FeatureFolder, IndexRecord
-from .media import probe, read_audio, read_frames
+from .media import probe
 from .processes import cores, each_done
+from .shard import Shard, find_shard
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
 _SHOWN = 5
+# One decodes while another computes; each holds its own weights in the GPU's memory.
+_WORKERS_PER_GPU = 4
 
 
-class ClipFeatures(NamedTuple):
-    """The features of one video file, float32."""
+class _Recipe(NamedTuple):
+    """What features depend on, beside their video: a folder holds features of one recipe."""
 
-    audio: Tensor  # [T, Da]
-    video: Tensor  # [T, Dv]
-    patches: Tensor  # [T, N, Dp]
-    duration: float
-    """In seconds."""
-    silent: bool
-    """Whether the file has no sound; `audio` is then that of silence."""
+    preset: str
+    weights: Path | None
+    weights_id: str
+    length: Length
 
-
-def encode_clip(path: Path, encoders: Encoders) -> ClipFeatures:
-    """Encodes one video file, one frame a second.
-
-    Raises:
-        UserError: the file is missing, damaged or no video.
-    """
-    duration = probe(path).duration
-    frames = read_frames(path, size=encoders.frame_size)
-    waveform = read_audio(path, seconds=len(frames))
-    silent = waveform is None
-    if waveform is None:
-        waveform = np.zeros((len(frames), 16000), dtype=np.float32)
-    video, patches = encoders.encode_video(frames)
-    return ClipFeatures(encoders.encode_audio(waveform), video, patches, duration, silent)
+    def differs(self, record: IndexRecord) -> str | None:
+        """How features in a folder were made otherwise, in words."""
+        if record.encoder != self.preset:
+            return f"by preset {record.encoder}, not {self.preset}"
+        if record.weights != self.weights_id:
+            return "by other weights"
+        for name, value in self.length._asdict().items():
+            if getattr(record, name) != value:
+                return f"with {name} {getattr(record, name)}, not {value}"
+        return None
 
 
 def extract(
-    videos: Path, out: Path, preset: str = "small", workers: int | None = None, skip_broken: bool = False
+    videos: Path,
+    out: Path,
+    preset: str = "small",
+    weights: Path | None = None,
+    seconds: int | None = None,
+    keep_long: bool = False,
+    workers: int | None = None,
+    shard: str | None = None,
+    skip_broken: bool = False,
 ) -> None:
     """Encodes videos into a feature folder; a rerun skips what is done.
+
+    Several machines may fill one folder: give each its shard, or start the command by torchrun or srun, which tell
+    each process its own. Where there are GPUs, workers of preset paper take them in turn.
+
+    The weights of preset paper come from the hub, or from a folder that holds
+      clip/    config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.json with merges.txt,
+               of huggingface.co/openai/clip-vit-large-patch14-336
+      vit/     model.safetensors of huggingface.co/timm/vit_large_patch16_384.augreg_in21k_ft_in1k
+      vggish/  vggish-10086976.pth of github.com/harritaylor/torchvggish, release v0.1
 
     Args:
         videos: a folder of videos, whose file names are the video ids, or one video file.
         out: the feature folder.
-        preset: the encoders.
-        workers: processes; by default one a core.
+        preset: the encoders: small, or paper for QA-TIGER's and TSPM's.
+        weights: folder of the weights of preset paper; by default the hub's.
+        seconds: how many seconds of a clip are encoded: longer clips are cut, shorter ones padded by repeating their
+            last second's features, and the index says how many are real. By default 60 for preset paper; preset small
+            takes clips as they are.
+        keep_long: keep clips whole that are longer than `seconds`.
+        workers: processes; by default one a core, and with preset paper at most 4 a GPU.
+        shard: I/N, the part I of N of the videos, counted from 0; by default what torchrun or SLURM says, else all.
         skip_broken: leave out files that cannot be read, and list them at the end, instead of stopping.
 
     Raises:
-        UserError: a video cannot be read (without `skip_broken`), none can, two have the same id, or `out` holds
-            features of another preset.
+        UserError: a video cannot be read (without `skip_broken`), none can, two have the same id, weights are missing,
+            or `out` holds features that were made otherwise.
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; give at least 1")
-    encoders = load_encoders(preset)
+    if seconds is not None and seconds < 1:
+        raise UserError(f"seconds is {seconds}; give at least 1")
+    part = find_shard(shard, os.environ)
+    encoders = load_encoders(preset, weights)
+    length = Length(encoders.seconds if seconds is None else seconds, keep_long)
+    if keep_long and length.seconds is None:
+        raise UserError(f"keep_long: preset {preset} takes clips as they are; leave it out, or give seconds")
     if out.is_file():
         raise UserError(f"{out} is a file; name a folder for the features")
-    paths = _videos(videos)
+    every = _videos(videos)
+    paths = {video_id: every[video_id] for video_id in part.of(list(every))}
+    if part.size > 1:
+        print(f"shard {part.rank}/{part.size} by {part.source}: {len(paths)} of {len(every)} videos", file=sys.stderr)
+    recipe = _Recipe(preset, weights, encoders.weights_id("clips"), length)
     folder = FeatureFolder(out, encoders.folders)
-    pending = {video_id: path for video_id, path in paths.items() if not _done(folder, video_id, path, preset)}
+    folder.sweep()
+    _check_recipe(folder, folder.some_record(), recipe)
+    pending = {video_id: path for video_id, path in paths.items() if not _done(folder, video_id, path, recipe)}
     broken = _probe_all(pending, skip_broken)
     jobs = [(pending[video_id], folder) for video_id in pending if video_id not in broken]
-    wanted = min(workers or cores(), len(jobs))
-    outcomes = _run_here(jobs, preset) if wanted <= 1 else _run_in_processes(jobs, preset, wanted)
+    devices = _devices() if encoders.on_gpu else ["cpu"]
+    wanted = min(workers or _usual_workers(part, devices), len(jobs))
+    outcomes = _run_here(jobs, recipe, part, devices) if wanted <= 1 else _run_all(jobs, recipe, part, devices, wanted)
     with tqdm(total=len(paths), initial=len(paths) - len(pending), desc="extracting", unit="video") as bar:
         bar.update(len(broken))
         for path, fault in outcomes:
@@ -89,7 +123,9 @@ def extract(
             if not skip_broken:
                 raise UserError(f"{fault}; finished videos are kept, skip_broken leaves such files out")
             broken[path.stem] = fault
-    if len(broken) == len(paths):
+    # Workers of a run that was killed may have lived on for a moment when this one began.
+    folder.sweep()
+    if broken and len(broken) == len(paths):
         raise UserError(f"no video in {videos} can be read: {next(iter(broken.values()))}")
     if broken:
         print(f"left out {len(broken)} of {len(paths)} videos:", *broken.values(), sep="\n  ", file=sys.stderr)
@@ -113,13 +149,16 @@ def _videos(source: Path) -> dict[str, Path]:
     return paths
 
 
-def _done(folder: FeatureFolder, video_id: str, path: Path, preset: str) -> bool:
+def _done(folder: FeatureFolder, video_id: str, path: Path, recipe: _Recipe) -> bool:
     record = folder.index(video_id)
-    if record is not None and record.encoder != preset:
-        raise UserError(
-            f"{folder.root} holds features of {video_id} by preset {record.encoder}, not {preset}; name another folder"
-        )
+    _check_recipe(folder, record, recipe)
     return folder.complete(video_id) is not None and record is not None and record.source_bytes == path.stat().st_size
+
+
+def _check_recipe(folder: FeatureFolder, record: IndexRecord | None, recipe: _Recipe) -> None:
+    difference = recipe.differs(record) if record else None
+    if record and difference:
+        raise UserError(f"{folder.root} holds features of {record.video_id} {difference}; name another folder")
 
 
 def _probe_all(paths: dict[str, Path], skip_broken: bool) -> dict[str, str]:
@@ -144,16 +183,26 @@ def _some(texts: list[str]) -> str:
     return "; ".join(texts[:_SHOWN]) + more
 
 
+def _devices() -> list[str]:
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
+
+
+def _usual_workers(part: Shard, devices: list[str]) -> int:
+    """One a core of this process's share of the machine, not too many a GPU."""
+    most = cores() if devices == ["cpu"] else min(cores(), _WORKERS_PER_GPU * len(devices))
+    return max(most // part.local_size, 1)
+
+
 Job = tuple[Path, FeatureFolder]
 # A job's path, and what is wrong with the file or None.
 Outcome = tuple[Path, str | None]
 
 
-def _run_here(jobs: list[Job], preset: str) -> Iterator[Outcome]:
+def _run_here(jobs: list[Job], recipe: _Recipe, part: Shard, devices: list[str]) -> Iterator[Outcome]:
     with _one_thread():
-        encoders = load_encoders(preset)
+        encoders = load_encoders(recipe.preset, recipe.weights, _device(devices, part, 0))
         for path, folder in jobs:
-            yield path, _extract_one(path, folder, encoders)
+            yield path, _extract_one(path, folder, encoders, recipe)
 
 
 @contextmanager
@@ -167,40 +216,51 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _run_in_processes(jobs: list[Job], preset: str, workers: int) -> Iterator[Outcome]:
-    for place, fault in each_done(_work, list(jobs), workers, _start_worker, (preset,)):
+def _run_all(jobs: list[Job], recipe: _Recipe, part: Shard, devices: list[str], workers: int) -> Iterator[Outcome]:
+    started = get_context("spawn").Value("i", 0)
+    for place, fault in each_done(_work, list(jobs), workers, _start_worker, (recipe, part, devices, started)):
         yield jobs[place][0], fault
 
 
-_encoders: Encoders | None = None
+def _device(devices: list[str], part: Shard, worker: int) -> str:
+    return devices[(part.local_rank + worker * part.local_size) % len(devices)]
 
 
-def _start_worker(preset: str) -> None:
-    global _encoders
+_worker: tuple[Encoders, _Recipe] | None = None
+
+
+def _start_worker(recipe: _Recipe, part: Shard, devices: list[str], started: Synchronized[int]) -> None:
+    global _worker
     torch.set_num_threads(1)
-    _encoders = load_encoders(preset)
+    with started.get_lock():
+        number = started.value
+        started.value += 1
+    _worker = load_encoders(recipe.preset, recipe.weights, _device(devices, part, number)), recipe
 
 
 def _work(path: Path, folder: FeatureFolder) -> str | None:
-    assert _encoders is not None
-    return _extract_one(path, folder, _encoders)
+    assert _worker is not None
+    return _extract_one(path, folder, *_worker)
 
 
-def _extract_one(path: Path, folder: FeatureFolder, encoders: Encoders) -> str | None:
+def _extract_one(path: Path, folder: FeatureFolder, encoders: Encoders, recipe: _Recipe) -> str | None:
     """Encodes and writes one video; returns what is wrong with the file, or None."""
     try:
-        clip = encode_clip(path, encoders)
+        clip = encode_clip(path, encoders, recipe.length)
     except UserError as error:
         return str(error)
     features: dict[Modality, Tensor] = {"audio": clip.audio, "video": clip.video, "patches": clip.patches}
     record = IndexRecord(
         video_id=path.stem,
-        encoder=encoders.name,
-        frames=len(clip.video),
+        encoder=recipe.preset,
+        frames=clip.frames,
         duration=clip.duration,
         silent=clip.silent,
         source_bytes=path.stat().st_size,
         shapes={modality: list(tensor.shape) for modality, tensor in features.items()},
+        weights=recipe.weights_id,
+        seconds=recipe.length.seconds,
+        keep_long=recipe.length.keep_long,
     )
     folder.save(features, record)
     return None

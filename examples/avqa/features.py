@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
-from .files import write_array, write_json
+from .files import sweep_temporaries, write_array, write_json
 
 INDEX_FOLDER = "index"
 CHECKED = "checked.json"
@@ -54,6 +54,12 @@ class IndexRecord:
     source_bytes: int
     """Size of the video file: another size means another video."""
     shapes: dict[str, list[int]]
+    weights: str = ""
+    """Tells the encoders' weights from others; "" where a preset has only one kind."""
+    seconds: int | None = None
+    """To how many seconds clips were cut or padded; None took them as they are."""
+    keep_long: bool = False
+    """Whether longer clips were not cut."""
 
 
 class FeatureFolder:
@@ -97,6 +103,21 @@ class FeatureFolder:
             raise UserError(
                 f"{path} is no index of features ({error}); delete it and extract the video again"
             ) from None
+
+    def some_record(self) -> IndexRecord | None:
+        """The index record of any one video, or None where there is none.
+
+        Raises:
+            UserError: the index file is unreadable.
+        """
+        found = (path for path in (self.root / INDEX_FOLDER).glob("*.json") if not path.name.startswith("."))
+        first = next(found, None)
+        return self.index(first.stem) if first else None
+
+    def sweep(self) -> None:
+        """Removes what processes that were killed left half-written."""
+        for name in (*self.folders.values(), INDEX_FOLDER):
+            sweep_temporaries(self.root / name)
 
     def complete(self, video_id: str) -> IndexRecord | None:
         """The video's index record where all its files are there, else None."""

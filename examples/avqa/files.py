@@ -4,28 +4,69 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
+import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})\.(\d+)\.tmp(\.\w+)?")
+_ABANDONED_S = 24 * 3600
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path with the same suffix; on success it is renamed to `path`, on failure removed.
 
-    Two processes may write the same target at once: each has its own temporary name, the last rename wins.
+    Two processes, on two machines too, may write the same target at once: each has its own temporary name, the last
+    rename wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Removes the temporary files in a folder that killed processes left; those of live ones stay.
+
+    Of other machines' processes nothing is known: theirs are removed after a day.
+    """
+    for path in folder.glob(".*.tmp*"):
+        named = _TEMPORARY.fullmatch(path.name)
+        if named is None:
+            continue
+        # Another process may sweep, or finish, at the same moment.
+        with suppress(FileNotFoundError):
+            if named[1] == _HOST:
+                left = int(named[2]) == os.getpid() or not process_runs(int(named[2]))
+            else:
+                left = time.time() - path.stat().st_mtime > _ABANDONED_S
+            if left:
+                path.unlink()
+
+
+def process_runs(pid: int) -> bool:
+    """Whether a process of this machine runs; one that was killed, and that nobody waited for, does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

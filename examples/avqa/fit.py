@@ -219,7 +219,7 @@ def check_settings(
         UserError: a number out of range, an unknown encoder, or sizes that do not fit each other.
     """
     check_numbers(data, model, optimizer, trainer, seeds)
-    dims = feature_dims(load_encoders(data.encoder).dims, constant=data.features is None)
+    dims = feature_dims(load_encoders(data.encoder, data.weights).dims, constant=data.features is None)
     with torch.device("meta"):
         _module(model, optimizer, dims, ["any", "other"], data.encoder)
 

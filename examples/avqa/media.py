@@ -67,7 +67,18 @@ def probe(path: Path) -> MediaInfo:
 def read_frames(
     path: Path, frames_per_second: float = 1.0, size: tuple[int, int] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Reads the frames on the screen at the middle of each interval of 1/`frames_per_second` seconds.
+    """All that `each_frame` gives, in one array [T, H, W, 3].
+
+    Raises:
+        UserError: as `each_frame`.
+    """
+    return np.stack(list(each_frame(path, frames_per_second, size)))
+
+
+def each_frame(
+    path: Path, frames_per_second: float = 1.0, size: tuple[int, int] | None = None, most: int | None = None
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Reads the frames on the screen at the middle of each interval of 1/`frames_per_second` seconds, one by one.
 
     Where the last interval ends before its middle, the last frame of the clip is taken.
 
@@ -75,9 +86,10 @@ def read_frames(
         path: a video file.
         frames_per_second: how many frames are read for each second of the clip.
         size: (height, width) to which the whole picture is scaled, antialiased; None keeps its own size.
+        most: how many frames are read at most; the rest of the file is not looked at.
 
-    Returns:
-        [T, H, W, 3] uint8, RGB, upright, with T = `whole_seconds(duration, frames_per_second)`.
+    Yields:
+        [H, W, 3] uint8, RGB, upright, `whole_seconds(duration, frames_per_second)` times or `most` times.
 
     Raises:
         UserError: as `probe`; or the picture ends long before the header says, or cannot be decoded.
@@ -88,8 +100,9 @@ def read_frames(
         stream.codec_context.thread_count = 1
         duration = _duration(container, path)
         step = 1 / Fraction(frames_per_second)
-        middles = [(i + Fraction(1, 2)) * step for i in range(whole_seconds(float(duration), frames_per_second))]
-        frames: list[npt.NDArray[np.uint8]] = []
+        count = whole_seconds(float(duration), frames_per_second)
+        middles = [(i + Fraction(1, 2)) * step for i in range(count if most is None else min(count, most))]
+        done = 0
         picture_length = _picture_length(stream)
         on_screen: av.VideoFrame | None = None
         converted: av.VideoFrame | None = None
@@ -97,25 +110,27 @@ def read_frames(
         try:
             for frame, start, stop in _timed(container.decode(stream), container, picture_length):
                 end = stop
-                while len(frames) < len(middles) and start > middles[len(frames)] + _TIMESTAMP_SLACK:
+                while done < len(middles) and start > middles[done] + _TIMESTAMP_SLACK:
                     shown = on_screen or frame
-                    frames.append(frames[-1] if shown is converted else _upright_rgb(shown, size))
-                    converted = shown
+                    if shown is not converted:
+                        picture, converted = _upright_rgb(shown, size), shown
+                    yield picture
+                    done += 1
                 on_screen = frame
-                if len(frames) == len(middles):
+                if done == len(middles):
                     break
         except av.FFmpegError as error:
             raise _undecodable(path, "picture", end, duration, error) from None
         if on_screen is None:
             raise UserError(f"{path} has no frames: its picture stream is empty; export the video again")
-        if len(frames) < len(middles):
+        if done < len(middles):
             expected = _stream_duration(stream)
             if expected is None:
                 # Sound may rightly last longer than the picture: the file is whole if any stream reaches its end.
                 expected, end = duration, max(end, _packets_end(path))
             _check_whole(path, "picture", end, expected)
-            frames += [_upright_rgb(on_screen, size)] * (len(middles) - len(frames))
-    return np.stack(frames)
+            picture = _upright_rgb(on_screen, size)
+            yield from [picture] * (len(middles) - done)
 
 
 def read_audio(path: Path, sample_rate: int = 16000, seconds: int | None = None) -> npt.NDArray[np.float32] | None:

@@ -102,7 +102,7 @@ def prepare(
     vocabulary = load_vocabulary(data.answers)
     paths: dict[str, Path | None] = {"train": data.train, "val": data.val, "test": data.test}
     questions = {split: load_questions(path, vocabulary) for split in splits if (path := paths[split]) is not None}
-    encoders = load_encoders(data.encoder)
+    encoders = load_encoders(data.encoder, data.weights)
     features = None
     if data.features is not None:
         if not data.features.is_dir():

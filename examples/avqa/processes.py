@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from .errors import UserError
@@ -61,8 +62,17 @@ def each_done(
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...], finish: bool) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if finish:
         # Ctrl-C reaches every process; the parent stops the work between two jobs.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if start is not None:
         start(*arguments)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent was killed: otherwise it would wait for work for good, and keep its memory."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from examples.avqa.answer import answer, ask
+from examples.avqa.clips import encode_clip
 from examples.avqa.encoders import load_encoders
 from examples.avqa.errors import UserError
-from examples.avqa.extract import encode_clip
 from examples.avqa.fit import load_model
 from examples.avqa.picture import Looked, draw_answer
 from tests.examples.tiny_run import ANSWERS, MODEL, TinyData, epochs, train_tiny

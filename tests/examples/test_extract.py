@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from examples.avqa import extract as extract_module
+from examples.avqa.clips import ClipFeatures, Length, encode_clip
 from examples.avqa.encoders import Encoders, load_encoders
 from examples.avqa.errors import UserError
-from examples.avqa.extract import ClipFeatures, encode_clip, extract
+from examples.avqa.extract import extract
 from examples.avqa.features import FeatureFolder
 from tests.examples.tiny_videos import write_video
 
@@ -83,12 +84,12 @@ def test_a_rerun_does_only_what_is_missing(
     out = tmp_path / "out"
     encoded: list[str] = []
 
-    def interrupted(path: Path, encoders: Encoders) -> ClipFeatures:
+    def interrupted(path: Path, encoders: Encoders, length: Length) -> ClipFeatures:
         if path.stem == "b" and "b" not in encoded:
             encoded.append("b")
             raise KeyboardInterrupt
         encoded.append(path.stem)
-        return encode_clip(path, encoders)
+        return encode_clip(path, encoders, length)
 
     monkeypatch.setattr(extract_module, "encode_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from examples.avqa.errors import UserError
+from examples.avqa.files import process_runs
 from examples.avqa.processes import cores, each_done
 
 _added = 0
@@ -46,3 +52,35 @@ def test_a_dead_process_is_told_in_one_line() -> None:
 
 def test_cores_are_those_that_may_be_used() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+_STARTS_AND_WAITS = """
+import os, sys
+from examples.avqa.processes import each_done
+from tests.examples.test_processes import _tell_and_wait
+
+if __name__ == "__main__":
+    list(each_done(_tell_and_wait, [(sys.argv[1],)], 1))
+"""
+
+
+def _tell_and_wait(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def _wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script, told = tmp_path / "script.py", tmp_path / "pid"
+    script.write_text(_STARTS_AND_WAITS)
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, script, told], env=os.environ | {"PYTHONPATH": str(root)}) as parent:
+        _wait_for(lambda: told.exists() and bool(told.read_text()))
+        parent.kill()
+    _wait_for(lambda: not process_runs(int(told.read_text())))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from examples.avqa.encoders.vggish import VGGish, load_vggish, log_mel_examples
+from examples.avqa.encoders.vggish import VGGish, VGGishSize, load_vggish, log_mel_examples
 from examples.avqa.errors import UserError
 
 
@@ -86,8 +86,9 @@ def test_names_and_shapes_are_the_well_known_ones() -> None:
 
 
 def test_a_file_is_loaded_and_channels_come_last(tmp_path: Path) -> None:
-    model = VGGish()
-    torch.save(model.state_dict(), tmp_path / "vggish.pth")
+    model = VGGish(VGGishSize(channels=(4, 4, 8, 8, 8, 8), hidden=16))
+    # Files of the whole pipeline hold the PCA, too.
+    torch.save(model.state_dict() | {"pproc.pca_means": torch.zeros(128, 1)}, tmp_path / "vggish.pth")
     loaded = load_vggish(tmp_path / "vggish.pth")
     examples = torch.rand(2, 96, 64)
     got = loaded(examples)
@@ -97,14 +98,14 @@ def test_a_file_is_loaded_and_channels_come_last(tmp_path: Path) -> None:
     with torch.no_grad():
         hidden = model.features(examples.unsqueeze(1))
         # Time, band, channel: the order in which the first linear layer was trained.
-        flat = torch.stack([hidden[:, c, t, b] for t in range(6) for b in range(4) for c in range(512)], dim=1)
+        flat = torch.stack([hidden[:, c, t, b] for t in range(6) for b in range(4) for c in range(8)], dim=1)
         torch.testing.assert_close(got, model.embeddings(flat))
 
 
 def _wrong(state: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "missing": {name: value for name, value in state.items() if name != "features.3.bias"},
-        "more": state | {"pproc.pca_means": torch.zeros(128)},
+        "more": state | {"classifier.bias": torch.zeros(128)},
         "other shape": state | {"embeddings.4.bias": torch.zeros(64)},
         "no dict": [1, 2],
     }
@@ -113,7 +114,7 @@ def _wrong(state: dict[str, Tensor]) -> dict[str, Any]:
 def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     said = {
         "missing": "features.3.bias",
-        "more": "pproc.pca_means",
+        "more": "classifier.bias",
         "other shape": "embeddings.4.bias",
         "no dict": "holds no state dict but list",
     }
@@ -125,7 +126,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=said[name]):
             load_vggish(tmp_path / "wrong.pth")
     (tmp_path / "text.pth").write_text("not weights")
-    with pytest.raises(UserError, match=r"text\.pth holds no VGGish weights"):
+    with pytest.raises(UserError, match=r"text\.pth holds no weights"):
         load_vggish(tmp_path / "text.pth")
     with pytest.raises(UserError, match=r"none\.pth cannot be read"):
         load_vggish(tmp_path / "none.pth")

@@ -60,7 +60,7 @@ class MergingViT(nn.Module):
             raise ValueError(f"merges must hold a number for each of {size.depth} blocks, got {len(merges)}")
         if size.picture % size.patch or size.dim % size.heads:
             raise ValueError(f"patch must divide picture, and heads dim, got {size}")
-        self.merges = tuple(merges)
+        self.size, self.merges = size, tuple(merges)
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, size.dim, size.patch, stride=size.patch)})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, size.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, (size.picture // size.patch) ** 2 + 1, size.dim))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .base import EncodedText, EncodedVideo, FeatureDims, Modality
+from .base import EncodedText, EncodedVideo, Encoders, FeatureDims, Modality
 from .small_audio import log_mel_statistics
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .small_vision import VisionEncoder
 
 
-class SmallEncoders:
+class SmallEncoders(Encoders):
     """EfficientNet-Lite0 for pictures, log-mel statistics for sound, MiniLM for words."""
 
     name = "small"
@@ -31,9 +31,9 @@ class SmallEncoders:
     }
     frame_size: tuple[int, int] | None = (224, 224)
 
-    def encode_video(self, frames: npt.NDArray[np.uint8]) -> EncodedVideo:
-        """Encodes frames [T, H, W, 3] to video [T, 1280] and patches [T, 7, 1288]."""
-        return EncodedVideo(*self._vision(torch.from_numpy(frames)))
+    def encode_video(self, frames: Iterable[npt.NDArray[np.uint8]]) -> EncodedVideo:
+        """Encodes T frames [H, W, 3] to video [T, 1280] and patches [T, 7, 1288]."""
+        return EncodedVideo(*self._vision(torch.from_numpy(np.stack(list(frames)))))
 
     def encode_audio(self, waveform: npt.NDArray[np.float32]) -> Tensor:
         """Encodes seconds of sound [T, 16000] to [T, 256]."""

@@ -9,13 +9,16 @@ T seconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .state_file import read_state
 
 SAMPLE_RATE = 16000
 BANDS = 64
@@ -64,27 +67,36 @@ def _filterbank() -> Tensor:
     return bank
 
 
+class VGGishSize(NamedTuple):
+    """Widths of the network; by default those of the released one."""
+
+    channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
+    hidden: int = 4096
+    out: int = AUDIO_DIM
+
+
+# After which convolutions the map is halved.
+_POOLED = (0, 1, 3, 5)
+_CONVOLUTIONS = (0, 3, 6, 8, 11, 13)
+
+
 class VGGish(nn.Module):
     """Log-mel examples [T, 96, 64] to embeddings [T, 128], after the last ReLU."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: VGGishSize = VGGishSize()) -> None:  # noqa: B008  # frozen
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 1
-        # A number is a convolution's channels, None a pooling.
-        for width in (64, None, 128, None, 256, 256, None, 512, 512, None):
-            if width is None:
+        for number, (into, out) in enumerate(zip((1, *size.channels), size.channels, strict=False)):
+            layers += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU()]
+            if number in _POOLED:
                 layers.append(nn.MaxPool2d(2))
-            else:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
         self.features = nn.Sequential(*layers)
         self.embeddings = nn.Sequential(
-            nn.Linear(512 * (STEPS // 16) * (BANDS // 16), 4096),
+            nn.Linear(size.channels[-1] * (STEPS // 16) * (BANDS // 16), size.hidden),
             nn.ReLU(),
-            nn.Linear(4096, 4096),
+            nn.Linear(size.hidden, size.hidden),
             nn.ReLU(),
-            nn.Linear(4096, AUDIO_DIM),
+            nn.Linear(size.hidden, size.out),
             nn.ReLU(),
         )
 
@@ -98,26 +110,30 @@ class VGGish(nn.Module):
         return embedded
 
 
+def vggish_size(state: Mapping[str, Tensor]) -> VGGishSize:
+    """The widths of a state dict's network; the released ones where it holds no such weights."""
+    try:
+        channels = tuple(state[f"features.{number}.weight"].shape[0] for number in _CONVOLUTIONS)
+        return VGGishSize(channels, state["embeddings.0.weight"].shape[0], state["embeddings.4.weight"].shape[0])
+    except (KeyError, IndexError):
+        return VGGishSize()
+
+
 def load_vggish(path: Path) -> VGGish:
     """The network with the weights of a PyTorch file (.pth, .pt), for inference.
 
-    Names are `features.{0,3,6,8,11,13}` and `embeddings.{0,2,4}`; others, such as those of the PCA, are refused.
+    Names are `features.{0,3,6,8,11,13}` and `embeddings.{0,2,4}`. Those of the PCA, `pproc.*`, are left out: a file
+    may have them, and the features are taken before it.
 
     Raises:
         UserError: the file cannot be read, or holds other names or shapes; the message says which.
     """
+    state = {name: value for name, value in read_state(path).items() if not name.startswith("pproc.")}
     # What would be drawn at random is overwritten anyway.
     with torch.device("meta"):
-        model = VGGish()
+        model = VGGish(vggish_size(state))
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise UserError(f"{path} holds no state dict but {type(state).__name__}")
         model.load_state_dict(state, assign=True)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # the unpickler's and the module's errors are of many kinds
+    except RuntimeError as error:
         raise UserError(f"{path} holds no VGGish weights: {' '.join(str(error).split())}") from error
     return model.float().eval().requires_grad_(False)

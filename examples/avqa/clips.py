@@ -1,0 +1,79 @@
+"""One video file as features: its pictures and its sound, second by second.
+
+T seconds, N patches of a frame; Da, Dv, Dp feature widths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .encoders import Encoders
+from .media import each_frame, probe, read_audio, whole_seconds
+
+SAMPLE_RATE = 16000
+
+
+class Length(NamedTuple):
+    """How long features are; by default as long as the clip."""
+
+    seconds: int | None = None
+    """Longer clips are cut to this, shorter ones padded; None takes clips as they are."""
+    keep_long: bool = False
+    """Whether longer clips are kept whole."""
+
+    @property
+    def most(self) -> int | None:
+        """To how many seconds clips are cut."""
+        return None if self.keep_long else self.seconds
+
+
+class ClipFeatures(NamedTuple):
+    """The features of one video file, float32."""
+
+    audio: Tensor  # [T, Da]
+    video: Tensor  # [T, Dv]
+    patches: Tensor  # [T, N, Dp]
+    frames: int
+    """How many of the T frames are real: the first ones; the others repeat the last."""
+    duration: float
+    """Of the file, in seconds."""
+    silent: bool
+    """Whether the file has no sound; `audio` is then that of silence."""
+
+
+def encode_clip(path: Path, encoders: Encoders, length: Length = Length()) -> ClipFeatures:  # noqa: B008  # frozen
+    """Encodes one video file, one frame a second.
+
+    A last second of which less than half is there is left out, else its sound is filled up with silence, see
+    `media.whole_seconds`; a clip has one second at least. Padding repeats the last second's features.
+
+    Args:
+        path: a video file.
+        encoders: the encoders.
+        length: what to cut and to pad.
+
+    Raises:
+        UserError: the file is missing, damaged or no video.
+    """
+    duration = probe(path).duration
+    frames = whole_seconds(duration)
+    frames = frames if length.most is None else min(frames, length.most)
+    video, patches = encoders.encode_video(each_frame(path, size=encoders.frame_size, most=frames))
+    waveform = read_audio(path, SAMPLE_RATE, seconds=frames)
+    silent = waveform is None
+    if waveform is None:
+        waveform = np.zeros((frames, SAMPLE_RATE), dtype=np.float32)
+    audio = encoders.encode_audio(waveform)
+    missing = max((length.seconds or 0) - frames, 0)
+    audio, video, patches = (_padded(rows, missing) for rows in (audio, video, patches))
+    return ClipFeatures(audio, video, patches, frames, duration, silent)
+
+
+def _padded(rows: Tensor, missing: int) -> Tensor:
+    """The last of the rows [T, ...] repeated `missing` times more."""
+    return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:])))
