@@ -34,6 +34,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
     "extract": Command("extract", "extract", "turn a folder of videos into features"),
+    "pack": Command("pack", "pack", "turn a feature folder into one memory-mapped, half-precision store"),
     "fit": Command("fit", "fit", "train QA-TIGER"),
     "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type", resumes=False),
     "answer": Command(
