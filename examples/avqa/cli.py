@@ -6,9 +6,9 @@ import importlib
 import inspect
 import os
 import sys
-from argparse import RawDescriptionHelpFormatter
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -29,12 +29,21 @@ class Command(NamedTuple):
     """Whether required arguments are given by place instead of by name."""
     resumes: bool = True
     """Whether the same command goes on where it was stopped."""
+    unused: tuple[str, ...] = ()
+    """Sections that a shared YAML config may hold, and this command has no use for."""
 
 
 COMMANDS = {
     "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
     "extract": Command("extract", "extract", "turn a folder of videos into features"),
     "pack": Command("pack", "pack", "turn a feature folder into one memory-mapped, half-precision store"),
+    "check": Command(
+        "check",
+        "check",
+        "one table of what the data holds, what it lacks, and what of it is broken",
+        resumes=False,
+        unused=("model", "optimizer", "trainer", "seed", "seeds", "systems", "jobs", "record", "if_finished"),
+    ),
     "fit": Command("fit", "fit", "train QA-TIGER"),
     "test": Command("evaluate", "evaluate", "test a trained model, with the table by question type", resumes=False),
     "answer": Command(
@@ -60,9 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
     parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
     parser.add_function_arguments(function, as_group=False, as_positional=command.positional)
+    for section in command.unused:
+        parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
     options: Namespace = parser.parse_args(arguments[1:])
     values = dict(parser.instantiate_classes(options).items(nested=False))
-    values.pop("config", None)
+    for unused in ("config", *command.unused):
+        values.pop(unused, None)
     try:
         function(**values)
     except UserError as error:
