@@ -39,6 +39,8 @@ class Prepared:
     """Whether batches bring the questions' declarative prompts."""
     workers: int = 0
     """Processes that read ahead."""
+    for_gpu: bool = False
+    """Whether batches are made to be copied to a GPU: pinned, and in half precision where features are."""
 
     def for_model(self, config: ModelConfig) -> Prepared:
         """This data as a model reads it: TSPM also gets declarative prompts, which are encoded now."""
@@ -52,16 +54,14 @@ class Prepared:
     ) -> DataLoader[Item]:
         """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
         questions = self.questions[split]
-        # Exact either way: half precision is widened on the device that computes.
-        on_gpu = torch.cuda.is_available()
         return DataLoader(
             AVQADataset(questions, self.features),
             batch_size=clips_per_batch,
             sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
-            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts, half=on_gpu),
+            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts, half=self.for_gpu),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            pin_memory=on_gpu,
+            pin_memory=self.for_gpu,
             # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
             generator=torch.Generator().manual_seed(seed),
         )
@@ -123,7 +123,8 @@ def prepare(
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
     dims = feature_dims(encoders.dims, constant=data.features is None)
-    return Prepared(vocabulary, questions, features, encoders, store, dims, workers=data.workers)
+    for_gpu = torch.cuda.is_available()
+    return Prepared(vocabulary, questions, features, encoders, store, dims, workers=data.workers, for_gpu=for_gpu)
 
 
 def feature_dims(dims: FeatureDims, constant: bool) -> dict[str, int]:

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from examples.avqa import cli
 from examples.avqa.cli import main
 from examples.avqa.pack import pack
 from tests.examples.tiny_run import TinyData
+
+CONFIGS = [
+    path
+    for path in sorted((Path(cli.__file__).parent / "configs").glob("*.yaml"))
+    if "answers" in yaml.safe_load(path.read_text(encoding="utf-8")).get("data", {})
+]
 
 
 def _check(own: TinyData, *more: str, **others: str | Path | None) -> int:
@@ -140,3 +148,12 @@ def test_the_config_of_a_training_is_taken(own: TinyData, tmp_path: Path) -> Non
     config.write_text(json.dumps({"data": paths, "model": {"dim": 8}, "optimizer": {"lr": 1}, "seeds": [1, 2]}))
     assert main(["check", "--config", str(config)]) == 0
     assert main(["check", "--config", str(config), "--data.frames", "1"]) == 0
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_of_a_training_is_taken(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--config", str(config)]) == 2
+    assert "answer index" in capsys.readouterr().out

@@ -153,7 +153,8 @@ def test_the_folders_padded_frames_reach_the_mask(own: TinyData) -> None:
 
 
 def test_half_precision_is_widened_exactly_in_the_batch_or_after_it() -> None:
-    clips = [VideoFeatures(*(part.half() for part in _features(frames)[:3]), frames) for frames in (3, 5)]
+    whole = [_features(3), _features(5)]
+    clips = [VideoFeatures(one.audio.half(), one.video.half(), one.patches.half(), one.frames) for one in whole]
     items = [Item(clip, [place]) for place, clip in enumerate(clips)]
     questions = _questions(["a", "b"])
     wide = _collate(questions)(items)

@@ -254,4 +254,4 @@ def test_out_is_nothing_else(features: Path, out: Path, own: TinyData) -> None:
 
 @pytest.mark.slow
 def test_killed_packing_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    assert len(kill_pack(tmp_path, times=4, videos=400)) == 4
+    assert len(kill_pack(tmp_path, times=4, videos=300)) == 4
