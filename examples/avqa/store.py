@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import mmap
+import warnings
 import zlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
@@ -30,7 +32,7 @@ class FeatureStore:
     """Reads the features that `pack` put together.
 
     What is loaded are views of the mapped file, without a copy: they are read when they are used, and processes share
-    them.
+    them. Writing into them ends the process.
 
     Args:
         root: the store.
@@ -65,12 +67,10 @@ class FeatureStore:
         tensors = {}
         for modality, start in self.index.layout.starts(clip.frames).items():
             stored = self.index.layout.modalities[modality]
-            tensors[modality] = torch.frombuffer(
-                self._mapped,
-                dtype=torch.float16 if stored.dtype == "float16" else torch.float32,
-                count=used * int(np.prod(stored.shape)),
-                offset=clip.offset + start,
-            ).view(used, *stored.shape)
+            dtype = torch.float16 if stored.dtype == "float16" else torch.float32
+            start += clip.offset
+            size = used * math.prod(stored.shape) * dtype.itemsize
+            tensors[modality] = self._bytes[start : start + size].view(dtype).view(used, *stored.shape)
         return VideoFeatures(tensors["audio"], tensors["video"], tensors["patches"], min(clip.real, used))
 
     def headers(self, video_id: str) -> ClipHeaders:
@@ -110,9 +110,16 @@ class FeatureStore:
 
     @cached_property
     def _mapped(self) -> mmap.mmap:
-        # Private pages: torch wants memory that it might write to, and the file must never change.
+        # Not memory that might be written to: the system would count all of it as this process's own.
         with (self.root / DATA).open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @cached_property
+    def _bytes(self) -> Tensor:
+        with warnings.catch_warnings():
+            # That it may not be written to is meant.
+            warnings.filterwarnings("ignore", message=".*buffer is not writable.*")
+            return torch.frombuffer(self._mapped, dtype=torch.uint8)
 
     def _announce(self, clip: StoredClip) -> None:
         """Has the whole clip read from disk at once, where it would come page by page."""
@@ -126,4 +133,4 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the file anew.
-        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_mapped", "_bytes")}
