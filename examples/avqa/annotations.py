@@ -116,20 +116,38 @@ def load_questions(path: Path, vocabulary: Vocabulary) -> list[Question]:
     Raises:
         UserError: the file is missing or is not a list of such records, or an answer is not in `vocabulary`.
     """
+    questions, faults = read_questions(path, vocabulary)
+    if faults:
+        raise UserError(faults[0])
+    return questions
+
+
+def read_questions(path: Path, vocabulary: Vocabulary | None) -> tuple[list[Question], list[str]]:
+    """Reads an annotation file to its end: its sound records, and what is wrong with the others.
+
+    Args:
+        path: the file.
+        vocabulary: the answers there may be; None takes any.
+
+    Raises:
+        UserError: the file is missing or is not a list.
+    """
     records = read_json(path, "the annotations")
     if not isinstance(records, list):
         raise UserError(f"{path} holds {_json_name(records)}; annotations are a list of records")
     if not records:
         raise UserError(f"{path} holds an empty list; annotations want at least one record")
-    places = [f"{path}: record {position}" for position in range(1, len(records) + 1)]
-    for place, record in zip(places, records, strict=True):
-        if not isinstance(record, dict):
-            raise UserError(f"{place} is {_json_name(record)}; it wants an object with video_id, type, ...")
-    question_ids = _unique_ids([record.get("question_id") for record in records])
-    return [
-        _question(place, record, question_id, vocabulary)
-        for place, record, question_id in zip(places, records, question_ids, strict=True)
-    ]
+    given = [record.get("question_id") if isinstance(record, dict) else None for record in records]
+    questions, faults = list[Question](), list[str]()
+    for position, (record, question_id) in enumerate(zip(records, _unique_ids(given), strict=True), start=1):
+        place = f"{path}: record {position}"
+        try:
+            if not isinstance(record, dict):
+                raise UserError(f"{place} is {_json_name(record)}; it wants an object with video_id, type, ...")
+            questions.append(_question(place, record, question_id, vocabulary))
+        except UserError as error:
+            faults.append(str(error))
+    return questions, faults
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -168,7 +186,7 @@ def _final_mark(text: str) -> str:
     return next(filter(text.endswith, _FINAL_MARKS), "")
 
 
-def _question(place: str, record: dict[str, Any], question_id: str, vocabulary: Vocabulary) -> Question:
+def _question(place: str, record: dict[str, Any], question_id: str, vocabulary: Vocabulary | None) -> Question:
     modality, kind = _type(place, _required(place, record, "type"))
     template = _string(place, "question_content", _required(place, record, "question_content")).strip()
     values = _strings(_required(place, record, "templ_values"))
@@ -180,7 +198,7 @@ def _question(place: str, record: dict[str, Any], question_id: str, vocabulary: 
     # `anser` is the published spelling.
     key = "answer" if "answer" in record and "anser" not in record else "anser"
     answer = _string(place, key, _required(place, record, key))
-    if answer not in vocabulary:
+    if vocabulary is not None and answer not in vocabulary:
         raise UserError(
             f"{place} has the answer {answer!r}, which is not among the {len(vocabulary)} answers of "
             f"{vocabulary.path}; give the answer index of the same data set"

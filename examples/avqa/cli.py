@@ -38,6 +38,14 @@ class Command(NamedTuple):
 COMMANDS = {
     "concert": Command("concert.build", "concert", "render the built-in data set of concerts, with annotations"),
     "extract": Command("extract", "extract", "turn a folder of videos into features"),
+    "pack": Command("pack", "pack", "turn a feature folder into one memory-mapped, half-precision store"),
+    "check": Command(
+        "check",
+        "check",
+        "one table of what the data holds, what it lacks, and what of it is broken",
+        resumes=False,
+        unused=("model", "optimizer", "trainer", "seed", "seeds", "systems", "jobs", "record", "if_finished"),
+    ),
     "fit": Command("fit", "fit", "train QA-TIGER"),
     "test": Command(
         "testing",

@@ -24,14 +24,20 @@ class DataConfig:
         train: annotations to train on, in MUSIC-AVQA's JSON format.
         val: annotations that choose the best epoch.
         test: annotations that are reported.
-        features: folder that `extract` wrote; null feeds constant features, so that the question alone is left.
+        features: folder that `extract` or another program wrote, or what `pack` made of it; null feeds constant
+            features, so that the question alone is left.
         encoder: preset that encodes the questions, and that the features were made with.
         weights: for encoder paper, a folder of weights, see `extract --help`; by default the hub's.
+        folders: names of the modalities' folders in `features` where they differ from the preset's, as in
+            {audio: vggish, video: frame_ViT-L14@336px, patches: visual_tome14}.
+        frames: use at most so many frames of a video, the first ones; null uses all.
         questions_cache: file that keeps the encoded questions; by default inside `features`.
         clips_per_batch: clips in one training batch.
         questions_per_clip: questions about each of them; 1 is the published random order of single questions,
             more computes what does not depend on the question once.
         eval_clips_per_batch: clips in one batch of validation and test, each with all its questions.
+        workers: processes that read batches ahead, for a GPU that waits; 0 reads in the training process. Order and
+            results do not depend on it.
     """
 
     answers: Path
@@ -45,6 +51,9 @@ class DataConfig:
     clips_per_batch: int = 32
     questions_per_clip: int = 1
     eval_clips_per_batch: int = 16
+    folders: dict[str, str] = field(default_factory=dict)
+    frames: int | None = None
+    workers: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Sampler
 
 from .annotations import Question, Vocabulary
-from .features import FeatureFolder, VideoFeatures
+from .buffers import empty
+from .features import FeatureSource, VideoFeatures
 from .prompts import declarative
 from .question_store import QuestionStore
 
@@ -68,7 +69,7 @@ class AVQADataset(Dataset[Item]):
     """
 
     def __init__(
-        self, questions: Sequence[Question], features: FeatureFolder | None, count_padding: bool = False
+        self, questions: Sequence[Question], features: FeatureSource | None, count_padding: bool = False
     ) -> None:
         self.questions, self.features, self.count_padding = questions, features, count_padding
 
@@ -144,19 +145,26 @@ class Collate:
         vocabulary: turns answers into indices.
         store: the encoded questions, all of `questions` among them.
         prompts: whether to bring the questions' declarative prompts, which `store` then holds too.
+        half: whether features that are half precision on disk stay so, for a GPU to widen them: half to copy there.
     """
 
     def __init__(
-        self, questions: Sequence[Question], vocabulary: Vocabulary, store: QuestionStore, prompts: bool = False
+        self,
+        questions: Sequence[Question],
+        vocabulary: Vocabulary,
+        store: QuestionStore,
+        prompts: bool = False,
+        half: bool = False,
     ) -> None:
         self._answers = torch.tensor([vocabulary.index(question.answer) for question in questions])
         self._rows = store.rows(question.text for question in questions)
         self._prompt_rows = store.rows(map(declarative, questions)) if prompts else None
         self._store = store
+        self._half = half
 
     def __call__(self, items: Sequence[Item]) -> Batch:
         frames = torch.tensor([item.features.frames for item in items])
-        audio = pad_sequence([item.features.audio for item in items], batch_first=True)
+        audio = together([item.features.audio for item in items], self._half)
         padding = torch.arange(audio.shape[1]) >= frames.unsqueeze(-1)
         numbers = pad_sequence([torch.tensor(item.numbers) for item in items], batch_first=True, padding_value=-1)
         asked = numbers >= 0
@@ -166,8 +174,8 @@ class Collate:
         longest = max(int((~words_padding).sum(-1).max()), 1)
         return Batch(
             audio=audio,
-            video=pad_sequence([item.features.video for item in items], batch_first=True),
-            patches=pad_sequence([item.features.patches for item in items], batch_first=True),
+            video=together([item.features.video for item in items], self._half),
+            patches=together([item.features.patches for item in items], self._half),
             padding_mask=padding if bool(padding.any()) else None,
             question=self._store.question[rows],
             words=self._store.words[rows][:, :, :longest].float(),
@@ -176,3 +184,17 @@ class Collate:
             numbers=numbers,
             prompt=None if self._prompt_rows is None else self._store.question[self._prompt_rows[numbers.clamp(min=0)]],
         )
+
+
+def together(clips: Sequence[Tensor], half: bool = False) -> Tensor:
+    """Features [T, ...] of clips as one [B, longest T, ...], 0 where a clip has ended.
+
+    Widened to single precision while they are copied; `half` leaves them as they are where all are in half.
+    """
+    kept = half and all(clip.dtype == torch.float16 for clip in clips)
+    longest = max(map(len, clips))
+    batch = empty((len(clips), longest, *clips[0].shape[1:]), torch.float16 if kept else torch.float32)
+    for row, clip in zip(batch, clips, strict=True):
+        row[: len(clip)].copy_(clip)
+        row[len(clip) :].zero_()
+    return batch

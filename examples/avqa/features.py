@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
+from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse
 from .files import sweep_temporaries, write_array, write_json
 
 INDEX_FOLDER = "index"
@@ -28,11 +29,12 @@ _DISK_DTYPES: dict[Modality, type[np.floating[Any]]] = {
     "video": np.float16,
     "patches": np.float16,
 }
-_SHOWN_OFFENDERS = 5
+_AXES: dict[Modality, int] = {"audio": 2, "video": 2, "patches": 3}
+_MEND = "extract these videos again"
 
 
 class VideoFeatures(NamedTuple):
-    """The features of one video, float32."""
+    """The features of one video, half or single precision as they are on disk; never to be changed in place."""
 
     audio: Tensor  # [T, Da]
     video: Tensor  # [T, Dv]
@@ -62,23 +64,84 @@ class IndexRecord:
     """Whether longer clips were not cut."""
 
 
+class FeatureSource(Protocol):
+    """Where a data set's features come from: a feature folder or a packed store."""
+
+    root: Path
+
+    def load(self, video_id: str) -> VideoFeatures:
+        """Reads one video."""
+
+    def headers(self, video_id: str) -> ClipHeaders:
+        """What is known of one video without reading values."""
+
+    def value_fault(self, video_id: str) -> Fault | None:
+        """What is wrong with the values of one video whose headers are right."""
+
+    def check(self, video_ids: Iterable[str], dims: FeatureDims) -> None:
+        """Raises UserError where videos are missing, broken or of another shape."""
+
+    def check_values(self, video_ids: Iterable[str]) -> None:
+        """Raises UserError where a video holds NaN or infinity."""
+
+
+def open_features(path: Path, folders: Mapping[Modality, str], frames: int | None = None) -> FeatureSource:
+    """Opens a feature folder, or what `pack` made of it.
+
+    Args:
+        path: the folder or the store.
+        folders: the name of each modality's folder; a store needs none.
+        frames: use at most so many frames of a video; None uses all.
+
+    Raises:
+        UserError: there is nothing, or a store that is unfinished or broken.
+    """
+    # The store reads this module's VideoFeatures.
+    from .store import FeatureStore, is_store
+
+    if not path.is_dir():
+        raise UserError(f"features: no such folder: {path}; make it with: python -m examples.avqa extract")
+    return FeatureStore(path, frames) if is_store(path) else FeatureFolder(path, folders, frames)
+
+
+def renamed(preset: Mapping[Modality, str], folders: Mapping[str, str]) -> dict[Modality, str]:
+    """A preset's folder names, with those that differ put in their place.
+
+    Raises:
+        UserError: `folders` names an unknown modality.
+    """
+    unknown = sorted(set(folders) - set(MODALITIES))
+    if unknown:
+        raise UserError(f"folders: unknown modality {', '.join(unknown)}; known are {', '.join(MODALITIES)}")
+    return {modality: folders.get(modality, preset[modality]) for modality in MODALITIES}
+
+
 class FeatureFolder:
     """Reads and writes features. Folders that others filled, which have no index, are read just as well.
+
+    Arrays of 16, 32 and 64 bits are read; an axis of one entry that is too many, [T, 1, D] or [1, T, D], is left out.
 
     Args:
         root: the folder that holds the modalities' folders.
         folders: the name of each modality's folder: {"audio": "vggish", "video": …, "patches": …}.
+        frames: use at most so many frames of a video, the first ones; None uses all.
 
     Raises:
-        UserError: `folders` lacks a modality or names an unknown one.
+        UserError: `folders` lacks a modality or names an unknown one, or `frames` is less than 1.
     """
 
-    def __init__(self, root: Path, folders: Mapping[Modality, str]) -> None:
+    def __init__(self, root: Path, folders: Mapping[Modality, str], frames: int | None = None) -> None:
         if set(folders) != set(MODALITIES):
             named = ", ".join(sorted(folders)) or "nothing"
             raise UserError(f"the feature folders name {named}; name exactly {', '.join(MODALITIES)}")
+        if frames is not None and frames < 1:
+            raise UserError(f"frames must be at least 1, got {frames}")
         self.root = root
         self.folders = dict(folders)
+        self.frames = frames
+        # What was checked is not read again for every question about a video.
+        self._finite: set[str] = set()
+        self._real: dict[str, int | None] = {}
 
     def path(self, video_id: str, modality: Modality) -> Path:
         """The file of one modality of one video.
@@ -144,21 +207,35 @@ class FeatureFolder:
         arrays: dict[Modality, npt.NDArray[Any]] = {}
         for modality in MODALITIES:
             path = self.path(video_id, modality)
-            array, fault = _opened(path)
+            array, fault = self._opened(path, modality)
             if array is None:
-                raise UserError(f"{path}: {fault}; extract the video again")
-            arrays[modality] = np.array(array, dtype=np.float32)
-            if not np.isfinite(arrays[modality]).all():
+                raise UserError(f"{path}: {fault[1] if fault else 'unreadable'}; extract the video again")
+            # A copy: whoever shortens a file that is mapped ends this process.
+            arrays[modality] = np.array(array, dtype=np.float16 if array.dtype.itemsize == 2 else np.float32)
+            if video_id not in self._finite and not np.isfinite(arrays[modality]).all():
                 raise UserError(f"{path}: holds NaN or infinite numbers; extract the video again")
-        fault = _disagreement(arrays)
-        record = self.index(video_id)
-        frames = record.frames if record else len(arrays["video"])
-        if fault is None and frames > len(arrays["video"]):
-            fault = f"the index tells {frames} frames, the files hold {len(arrays['video'])}"
-        if fault:
-            raise UserError(f"{video_id} in {self.root}: {fault}; extract the video again")
+        real = self._real[video_id] if video_id in self._real else self._told(video_id)
+        wrong = frames_fault({modality: len(array) for modality, array in arrays.items()}, real)
+        if wrong:
+            raise UserError(f"{video_id} in {self.root}: {wrong}; extract the video again")
         tensors = {modality: torch.from_numpy(array) for modality, array in arrays.items()}
+        frames = len(arrays["video"]) if real is None else real
         return VideoFeatures(tensors["audio"], tensors["video"], tensors["patches"], frames)
+
+    def headers(self, video_id: str) -> ClipHeaders:
+        """What is known of one video from its files' headers and its index."""
+        found: dict[Modality, Header] = {}
+        try:
+            for modality in MODALITIES:
+                path = self.path(video_id, modality)
+                array, fault = self._opened(path, modality)
+                found[modality] = Header(str(path), None if array is None else array.shape, fault)
+        except UserError as error:
+            return ClipHeaders({modality: Header(str(error), None, ("missing", "missing")) for modality in MODALITIES})
+        try:
+            return ClipHeaders(found, self._told(video_id))
+        except UserError as error:
+            return ClipHeaders(found, index_fault=str(error))
 
     def check(self, video_ids: Iterable[str], dims: FeatureDims) -> None:
         """Checks that every video is there and of the right shape, reading no more than each file's header.
@@ -166,33 +243,18 @@ class FeatureFolder:
         Raises:
             UserError: files are missing, truncated, of another shape or dtype; the first few are named.
         """
-        widths: dict[Modality, tuple[int, ...]] = {
-            "audio": (dims.audio,),
-            "video": (dims.video,),
-            "patches": tuple(dims.patches),
-        }
-        faults: list[str] = []
-        for video_id in tqdm(sorted(set(video_ids)), desc="checking features", unit="video", delay=2):
-            arrays: dict[Modality, npt.NDArray[Any]] = {}
-            for modality, width in widths.items():
-                path = self.path(video_id, modality)
-                array, fault = _opened(path)
-                if array is not None:
-                    arrays[modality] = array
-                    if array.shape[1:] != width:
-                        wanted = ", ".join(map(str, ("T", *width)))
-                        fault = f"shape {list(array.shape)}, expected [{wanted}]"
-                if fault:
-                    faults.append(f"{path}: {fault}")
-            fault = _disagreement(arrays)
-            if fault:
-                faults.append(f"{video_id}: {fault}")
-        if faults:
-            more = f"; and {len(faults) - _SHOWN_OFFENDERS} more" if len(faults) > _SHOWN_OFFENDERS else ""
-            raise UserError(
-                f"features in {self.root} cannot be used: {'; '.join(faults[:_SHOWN_OFFENDERS])}{more}; "
-                "extract these videos again"
-            )
+        video_ids = set(video_ids)
+        refuse(all_faults(self, video_ids, dims), self.root, _MEND)
+        self._real |= {video_id: self._told(video_id) for video_id in video_ids}
+
+    def value_fault(self, video_id: str) -> Fault | None:
+        """What is wrong with the values of one video, read anew."""
+        self._finite.discard(video_id)
+        try:
+            self.load(video_id)
+        except UserError as error:
+            return Fault(video_id, None, "values", str(error))
+        return None
 
     def check_values(self, video_ids: Iterable[str]) -> None:
         """Reads every video's features once, to find NaN and infinity; files that did not change since are skipped.
@@ -206,16 +268,43 @@ class FeatureFolder:
             # Only a memory: one that cannot be read is made anew.
             with suppress(ValueError, OSError):
                 known = json.loads(memory.read_text(encoding="utf-8"))
-        stamps = {video_id: self._stamps(video_id) for video_id in video_ids}
+        stamps = {video_id: self.stamps(video_id) for video_id in video_ids}
         changed = [video_id for video_id, stamp in stamps.items() if known.get(video_id) != stamp]
+        self._finite -= set(changed)
         for video_id in tqdm(changed, desc="reading features", unit="video", delay=2):
             self.load(video_id)
         if changed:
             write_json(memory, known | stamps)
+        self._finite |= set(stamps)
 
-    def _stamps(self, video_id: str) -> list[list[int]]:
+    def stamps(self, video_id: str) -> list[list[int]]:
+        """Tells the files of one video, as they are used, from changed ones: their sizes and times."""
         found = (self.path(video_id, modality).stat() for modality in MODALITIES)
-        return [[stat.st_size, stat.st_mtime_ns] for stat in found]
+        used = [] if self.frames is None else [[self.frames]]
+        return [[stat.st_size, stat.st_mtime_ns] for stat in found] + used
+
+    def _told(self, video_id: str) -> int | None:
+        """How many frames are real by the index, of those that are used."""
+        record = self.index(video_id)
+        if record is None:
+            return None
+        return record.frames if self.frames is None else min(record.frames, self.frames)
+
+    def _opened(self, path: Path, modality: Modality) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
+        """The array, memory-mapped, or None and what is wrong with the file. Objects are never unpickled."""
+        try:
+            array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        except FileNotFoundError:
+            return None, ("missing", "missing")
+        except (ValueError, EOFError, OSError) as error:
+            return None, ("broken", f"truncated or no array of numbers ({error})")
+        if not np.issubdtype(array.dtype, np.floating):
+            return None, ("broken", f"dtype {array.dtype}, expected float16, float32 or float64")
+        if array.ndim == 0:
+            return None, ("shape", "shape [], expected one row a frame")
+        if array.ndim == _AXES[modality] + 1 and 1 in array.shape[:2]:
+            array = array.squeeze(axis=1 if array.shape[1] == 1 else 0)
+        return array[: self.frames], None
 
     def _index_path(self, video_id: str) -> Path:
         return self.root / INDEX_FOLDER / f"{_plain(video_id)}.json"
@@ -226,25 +315,3 @@ def _plain(video_id: str) -> str:
     if not plain or not video_id or video_id.startswith(".") or "\0" in video_id:
         raise UserError(f"video id {video_id!r} is no plain file name; ids may not name other folders")
     return video_id
-
-
-def _opened(path: Path) -> tuple[npt.NDArray[Any] | None, str | None]:
-    """The array, memory-mapped, or None and what is wrong with the file. Objects are never unpickled."""
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        return None, "missing"
-    except (ValueError, EOFError, OSError) as error:
-        return None, f"truncated or no array of numbers ({error})"
-    if not np.issubdtype(array.dtype, np.floating):
-        return None, f"dtype {array.dtype}, expected float16 or float32"
-    if array.ndim == 0:
-        return None, "shape [], expected one row a frame"
-    return array, None
-
-
-def _disagreement(arrays: Mapping[Modality, npt.NDArray[Any]]) -> str | None:
-    lengths = {modality: len(array) for modality, array in arrays.items()}
-    if len(set(lengths.values())) <= 1:
-        return None
-    return "different numbers of frames: " + ", ".join(f"{n} {modality}" for modality, n in lengths.items())

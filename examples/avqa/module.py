@@ -97,7 +97,8 @@ class AVQAModule(LightningModule):
             question, words, words_padding = question.squeeze(1), words.squeeze(1), words_padding.squeeze(1)
         seconds, padding = self.config.seconds_per_frame, batch.padding_mask
         whitened = {
-            kind: self.whitening(kind, averaged(features, padding, seconds))
+            # Features may come in half precision: half to copy to a device.
+            kind: self.whitening(kind, averaged(features.to(question.dtype), padding, seconds))
             for kind, features in (("audio", batch.audio), ("video", batch.video), ("patches", batch.patches))
         }
         ready = batch._replace(

@@ -15,7 +15,7 @@ from .config import DataConfig, ModelConfig
 from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
 from .encoders import Encoders, FeatureDims, load_encoders
 from .errors import UserError
-from .features import FeatureFolder
+from .features import FeatureSource, open_features, renamed
 from .prompts import declarative
 from .question_store import QuestionStore
 
@@ -30,7 +30,7 @@ class Prepared:
     vocabulary: Vocabulary
     questions: Mapping[str, list[Question]]
     """By split."""
-    features: FeatureFolder | None
+    features: FeatureSource | None
     encoders: Encoders
     store: QuestionStore
     feature_dims: Mapping[str, int]
@@ -39,6 +39,10 @@ class Prepared:
     """Whether batches bring the questions' declarative prompts."""
     count_padding: bool = False
     """Whether padded frames count as real ones, as in the published code."""
+    workers: int = 0
+    """Processes that read ahead."""
+    for_gpu: bool = False
+    """Whether batches are made to be copied to a GPU: pinned, and in half precision where features are."""
 
     def for_model(self, config: ModelConfig) -> Prepared:
         """This data as a model reads it: TSPM also gets declarative prompts, which are encoded now."""
@@ -56,7 +60,10 @@ class Prepared:
             AVQADataset(questions, self.features, self.count_padding),
             batch_size=clips_per_batch,
             sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
-            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts),
+            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts, half=self.for_gpu),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.for_gpu,
             # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
             generator=torch.Generator().manual_seed(seed),
         )
@@ -79,9 +86,9 @@ class Prepared:
         clips = clips or [constant_features()] * 2
         rows = self.store.rows({question.text: None for question in self.questions[split]})
         return {
-            "audio": torch.cat([clip.audio[: clip.frames] for clip in clips]),
-            "video": torch.cat([clip.video[: clip.frames] for clip in clips]),
-            "patches": torch.cat([clip.patches[: clip.frames].flatten(0, 1) for clip in clips]),
+            "audio": torch.cat([clip.audio[: clip.frames] for clip in clips]).float(),
+            "video": torch.cat([clip.video[: clip.frames] for clip in clips]).float(),
+            "patches": torch.cat([clip.patches[: clip.frames].flatten(0, 1) for clip in clips]).float(),
             "question": self.store.question[rows],
             "words": self.store.words[rows][~self.store.padding_mask[rows]].float(),
         }
@@ -107,9 +114,7 @@ def prepare(
     encoders = load_encoders(data.encoder, data.weights)
     features = None
     if data.features is not None:
-        if not data.features.is_dir():
-            raise UserError(f"features: no such folder: {data.features}; make it with: python -m examples.avqa extract")
-        features = FeatureFolder(data.features, encoders.folders)
+        features = open_features(data.features, renamed(encoders.folders, data.folders), data.frames)
         needed = [part for split, part in questions.items() if features_of is None or split in features_of]
         video_ids = sorted({question.video_id for part in needed for question in part})
         features.check(video_ids, encoders.dims)
@@ -119,9 +124,9 @@ def prepare(
         cache = data.features / "questions.safetensors"
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
-    return Prepared(
-        vocabulary, questions, features, encoders, store, feature_dims(encoders.dims, constant=data.features is None)
-    )
+    dims = feature_dims(encoders.dims, constant=data.features is None)
+    for_gpu = torch.cuda.is_available()
+    return Prepared(vocabulary, questions, features, encoders, store, dims, workers=data.workers, for_gpu=for_gpu)
 
 
 def feature_dims(dims: FeatureDims, constant: bool) -> dict[str, int]:
@@ -136,3 +141,5 @@ def _check_sizes(data: DataConfig) -> None:
     for name in ("clips_per_batch", "questions_per_clip", "eval_clips_per_batch"):
         if getattr(data, name) < 1:
             raise UserError(f"data.{name} must be at least 1, got {getattr(data, name)}")
+    if data.workers < 0:
+        raise UserError(f"data.workers must be at least 0, got {data.workers}")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pad_sequence
 
 from examples.avqa.annotations import Question, Vocabulary
-from examples.avqa.data import NO_ANSWER, AVQADataset, ClipSampler, Collate, Item, constant_features
+from examples.avqa.data import NO_ANSWER, AVQADataset, ClipSampler, Collate, Item, constant_features, together
 from examples.avqa.features import VideoFeatures
 from examples.avqa.question_store import QuestionStore
 from tests.examples.tiny_run import StubEncoders, TinyData
@@ -149,6 +150,36 @@ def test_the_folders_padded_frames_reach_the_mask(own: TinyData) -> None:
     mask = _collate(_questions(["short"]))([item]).padding_mask
     assert mask is not None
     assert mask.tolist() == [[False, True, True, True]]
+
+
+def test_half_precision_is_widened_exactly_in_the_batch_or_after_it() -> None:
+    whole = [_features(3), _features(5)]
+    clips = [VideoFeatures(one.audio.half(), one.video.half(), one.patches.half(), one.frames) for one in whole]
+    items = [Item(clip, [place]) for place, clip in enumerate(clips)]
+    questions = _questions(["a", "b"])
+    wide = _collate(questions)(items)
+    store = QuestionStore(StubEncoders(), None)
+    store.add(question.text for question in questions)
+    half = Collate(questions, VOCABULARY, store, half=True)(items)
+    for name in ("audio", "video", "patches"):
+        here, there = getattr(wide, name), getattr(half, name)
+        assert (here.dtype, there.dtype) == (torch.float32, torch.float16)
+        assert torch.equal(here, there.float())
+    assert torch.equal(wide.video[0, :3], clips[0].video.float())
+    # One clip in single precision makes the batch so.
+    mixed = [items[0], Item(_features(2), [1])]
+    assert Collate(questions, VOCABULARY, store, half=True)(mixed).video.dtype == torch.float32
+
+
+@pytest.mark.parametrize("frames", [1, 3000])
+def test_batches_of_any_size_are_zero_where_a_clip_has_ended(frames: int) -> None:
+    """3000 frames take large pages."""
+    clips = [torch.full((frames, 16, 64), 1.0), torch.full((2 * frames, 16, 64), 2.0)]
+    batch = together(clips)
+    assert torch.equal(batch, pad_sequence(clips, batch_first=True))
+    del clips
+    batch.add_(1)
+    assert float(batch.sum()) == 16 * 64 * frames * (2 + 1 + 3 + 3)
 
 
 def test_a_batch_moves_whole() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from examples.avqa.encoders import FeatureDims, Modality
 from examples.avqa.errors import UserError
-from examples.avqa.features import FeatureFolder, IndexRecord, VideoFeatures
+from examples.avqa.features import FeatureFolder, IndexRecord, VideoFeatures, renamed
 
 FOLDERS: dict[Modality, str] = {"audio": "vggish", "video": "frame_ViT-L14@336px", "patches": "visual_tome14"}
 DIMS = FeatureDims(audio=5, video=4, patches=(2, 3), question=6, words=6)
@@ -116,6 +116,63 @@ def test_check_counts_what_it_does_not_name(folder: FeatureFolder) -> None:
     with pytest.raises(UserError, match=r"; and 13 more;") as error:
         folder.check([f"v{i}" for i in range(6)], DIMS)
     assert str(error.value).count("missing") == 5
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_folders_of_others_are_read_as_they_are(tmp_path: Path, dtype: Any, axis: int) -> None:
+    """Any precision; an axis of one entry too many; as many frames of each modality as are wanted."""
+    folder = FeatureFolder(tmp_path, {"audio": "vggish", "video": "clip", "patches": "tome"}, frames=4)
+    arrays = {
+        "vggish": np.arange(30, dtype=dtype).reshape(6, 5),
+        "clip": np.expand_dims(np.arange(20, dtype=dtype).reshape(5, 4), axis),
+        "tome": np.expand_dims(np.arange(24, dtype=dtype).reshape(4, 2, 3), axis),
+    }
+    for name, array in arrays.items():
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", array)
+    folder.check(["a"], DIMS)
+    folder.check_values(["a"])
+    loaded = folder.load("a")
+    assert [tuple(part.shape) for part in loaded[:3]] == [(4, 5), (4, 4), (4, 2, 3)]
+    assert loaded.frames == 4
+    for part, array in zip(loaded[:3], arrays.values(), strict=True):
+        assert part.dtype == (torch.float16 if array.dtype.itemsize == 2 else torch.float32)
+        assert np.array_equal(part.numpy().ravel(), array.ravel()[: part.numel()])
+
+
+def test_at_most_so_many_frames_are_used(folder: FeatureFolder) -> None:
+    folder.save(_features(6), _record("a", 5))
+    assert FeatureFolder(folder.root, FOLDERS, frames=4).load("a").frames == 4
+    cut = FeatureFolder(folder.root, FOLDERS, frames=6).load("a")
+    assert (len(cut.video), cut.frames) == (6, 5)
+    with pytest.raises(UserError, match="frames must be at least 1, got 0"):
+        FeatureFolder(folder.root, FOLDERS, frames=0)
+
+
+def test_frames_that_were_not_used_are_looked_at_when_they_are(folder: FeatureFolder) -> None:
+    array = np.ones((3, 4), dtype=np.float16)
+    array[2] = np.nan
+    _overwrite(folder, "video", array)
+    FeatureFolder(folder.root, FOLDERS, frames=2).check_values(["a"])
+    with pytest.raises(UserError, match="holds NaN"):
+        FeatureFolder(folder.root, FOLDERS).check_values(["a"])
+
+
+def test_a_folder_without_a_frame_is_refused(folder: FeatureFolder) -> None:
+    empty = {modality: tensor[:0] for modality, tensor in _features(3).items()}
+    folder.save(empty, _record("a", 0))
+    with pytest.raises(UserError, match="a: no frame at all"):
+        folder.check(["a"], DIMS)
+    folder.save(_features(3), _record("a", 4))
+    with pytest.raises(UserError, match="a: the index tells 4 frames, the files hold 3"):
+        folder.check(["a"], DIMS)
+
+
+def test_folders_are_renamed_one_by_one() -> None:
+    assert renamed(FOLDERS, {"audio": "sound"}) == {**FOLDERS, "audio": "sound"}
+    with pytest.raises(UserError, match="unknown modality words; known are audio, video, patches"):
+        renamed(FOLDERS, {"words": "x"})
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -93,6 +93,14 @@ def test_the_optimizer_is_adam_with_what_was_asked_for() -> None:
     assert trained == sum(parameter.numel() for parameter in module.parameters())
 
 
+def test_features_in_half_precision_are_widened_before_anything_else() -> None:
+    module, batch = _module().eval(), _batch([[0, 2], [1, 2]])
+    half = batch._replace(audio=batch.audio.half(), video=batch.video.half(), patches=batch.patches.half())
+    wide = half._replace(audio=half.audio.float(), video=half.video.float(), patches=half.patches.float())
+    with torch.no_grad():
+        assert torch.equal(module(half).logits, module(wide).logits)
+
+
 def test_a_stand_in_question_changes_no_loss() -> None:
     module = _module().eval()
     asked = _batch([[0, 2], [1, NO_ANSWER]])

@@ -84,6 +84,20 @@ def test_a_batch_holds_something(own: TinyData, name: str) -> None:
         prepare(replace(own.config, **dict[str, Any]({name: 0})))
 
 
+def test_folders_of_other_names_are_read_up_to_so_many_frames(own: TinyData) -> None:
+    (own.root / "features/logmel").rename(own.root / "features/sound")
+    with pytest.raises(UserError, match="unknown modality noise"):
+        prepare(replace(own.config, folders={"noise": "sound"}))
+    prepared = prepare(replace(own.config, folders={"audio": "sound"}, frames=1))
+    batch = next(iter(prepared.loader("val", 2, None)))
+    assert (batch.audio.shape, batch.patches.shape) == ((2, 1, 256), (2, 1, 7, 1288))
+
+
+def test_fewer_workers_than_none_are_refused(own: TinyData) -> None:
+    with pytest.raises(UserError, match="workers must be at least 0, got -1"):
+        prepare(replace(own.config, workers=-1))
+
+
 def _spoil(own: TinyData, kind: str) -> None:
     path = own.folder.path("val_1", "audio")
     array = np.load(path)
