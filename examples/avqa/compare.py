@@ -1,9 +1,9 @@
-"""The `compare` command: several models over several seeds, in one table, with the text-only score and the oracle."""
+"""The `compare` command: several systems over several seeds, in one table, with the text-only score and the oracle."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +23,6 @@ from .errors import UserError
 from .evaluate import TEXT_ONLY, predict, text_only_scores
 from .files import write_json, write_text
 from .fit import check_run, check_settings, is_finished, load_model, run_settings, train
-from .model import Pooling
 from .prepare import Prepared, prepare
 from .processes import cores, each_done
 from .provenance import provenance
@@ -37,8 +36,8 @@ from .results import (
     to_markdown,
     write_predictions,
 )
+from .systems import SYSTEMS, system
 
-SYSTEMS: Mapping[str, Pooling] = {"QA-TIGER": "gaussian", "uniform pooling": "uniform"}
 ORACLE = "oracle without order"
 TIMING, STARTS = ("first instrument", "last instrument"), "which instrument starts first or last"
 PREDICTIONS = "predictions.csv"
@@ -63,11 +62,12 @@ def compare(
     model: ModelConfig = ModelConfig(),
     optimizer: OptimizerConfig = OptimizerConfig(),
     trainer: TrainerConfig = TrainerConfig(),
+    systems: tuple[str, ...] = tuple(SYSTEMS),
     seeds: tuple[int, ...] = (713, 714, 715),
     jobs: int = 1,
     record: Path | None = None,
 ) -> None:
-    """Train and test QA-TIGER and its uniform-pooling twin over several seeds; the same command again resumes.
+    """Train and test QA-TIGER, its ablations and TSPM over several seeds; the same command again resumes.
 
     Writes one run folder a model and seed into `out`, and table.md and table.json beside them: mean and spread over
     the seeds, the most frequent answer to the question's text and, for concerts, an oracle that knows the scene
@@ -76,10 +76,12 @@ def compare(
     Args:
         data: what to train and test on; it needs test annotations.
         out: folder of the runs and the table.
-        model: sizes of the model; its pooling is what is compared.
+        model: sizes of the models; what a system is about, such as its pooling, is its own.
         optimizer: learning rate and schedule.
         trainer: epochs, device, precision.
-        seeds: one run of each model for each.
+        systems: what to compare: "QA-TIGER", "uniform pooling", "top-K frames", "no question-aware fusion", "TSPM",
+            "question only", and "E=5" for QA-TIGER with five experts.
+        seeds: one run of each system for each.
         jobs: runs at a time, each in a process with its share of the cores.
         record: also write the table with date, versions and settings to this JSON file.
     """
@@ -89,25 +91,20 @@ def compare(
         raise UserError(f"jobs and the number of seeds must be at least 1, got {jobs} and {len(seeds)}")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"seeds: each is trained once, got {', '.join(map(str, seeds))}")
-    check_settings(data, model, optimizer, trainer, seeds)
+    if not systems or len(set(systems)) < len(systems):
+        raise UserError(f"systems: name each once, and at least one; got {', '.join(systems) or 'none'}")
     threads = max(cores() // jobs, 1)
-    runs = {
-        name: [
-            _Run(
-                data,
-                out / f"{pooling}-{seed}",
-                replace(model, pooling=pooling),
-                optimizer,
-                trainer,
-                seed,
-                threads,
-            )
+    runs: dict[str, list[_Run]] = {}
+    for name in systems:
+        chosen = system(name)
+        its_data, its_model = chosen.configure(data, model)
+        check_settings(its_data, its_model, optimizer, trainer, seeds)
+        runs[name] = [
+            _Run(its_data, out / f"{chosen.folder}-{seed}", its_model, optimizer, trainer, seed, threads)
             for seed in seeds
         ]
-        for name, pooling in SYSTEMS.items()
-    }
-    # Seed by seed, so that a comparison that is stopped has whole pairs.
-    ordered = [run for pair in zip(*runs.values(), strict=True) for run in pair]
+    # Seed by seed, so that a comparison that is stopped has whole rounds.
+    ordered = [run for round_ in zip(*runs.values(), strict=True) for run in round_]
     for run in ordered:
         check_run(run.out, _settings(run), finished_is_fine=True)
     prepared = prepare(data)
@@ -117,7 +114,10 @@ def compare(
     if oracle := _oracle_table(data, prepared):
         tables[ORACLE] = oracle
     write_text(out / "table.md", to_markdown(tables))
-    settings = _settings(runs["QA-TIGER"][0]) | {"seed": list(seeds)}
+    settings = run_settings(data, model, optimizer, trainer, seeds[0]) | {
+        "seed": list(seeds),
+        "systems": list(systems),
+    }
     for path in filter(None, (out / "table.json", record)):
         write_json(path, {"provenance": provenance(), "settings": settings, "tables": tables_to_json(tables)})
     Console().print(render(tables))

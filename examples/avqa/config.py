@@ -10,6 +10,8 @@ from typing import Any, Literal
 from .errors import UserError
 from .model import Pooling
 
+Architecture = Literal["qa_tiger", "tspm"]
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -43,15 +45,20 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """QA-TIGER's sizes; the published ones by default.
+    """A model and its sizes; QA-TIGER with the published ones by default.
 
     Args:
+        architecture: "qa_tiger", or "tspm" (Li et al., ACM MM 2024), which reads `dim`, `heads`, `dropout`,
+            `top_frames` and everything about features.
         dim: channels inside the model.
         num_experts: experts of each mixture.
         top_k: experts in use for one question.
         heads: attention heads.
         dropout: rate everywhere.
-        pooling: "gaussian", or "uniform" for the same model with every frame weighted alike.
+        pooling: "gaussian"; "uniform" weights every frame alike; "top_frames" keeps the frames that the question
+            attends to most.
+        top_frames: frames that "top_frames" and TSPM keep.
+        question_fusion: whether audio and video frames read the question's words.
         released_expert_order: the published code's batch-dependent indexing of the experts.
         seconds_per_frame: seconds of features that are averaged into one frame of the model.
         whiten: principal components to keep of each kind of features ("audio", "video", "patches", "question",
@@ -59,12 +66,15 @@ class ModelConfig:
         feature_noise: standard deviation of the noise that training adds to whitened features, whose own is 1.
     """
 
+    architecture: Architecture = "qa_tiger"
     dim: int = 512
     num_experts: int = 7
     top_k: int = 7
     heads: int = 8
     dropout: float = 0.1
     pooling: Pooling = "gaussian"
+    top_frames: int = 10
+    question_fusion: bool = True
     released_expert_order: bool = False
     seconds_per_frame: int = 1
     whiten: dict[str, int] = field(default_factory=dict)
@@ -131,6 +141,13 @@ def check_numbers(
     checks: list[tuple[str, object, bool, str]] = [
         ("model.dim", model.dim, model.dim >= 1, "at least 1"),
         ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
+        ("model.top_frames", model.top_frames, model.top_frames >= 1, "at least 1"),
+        (
+            "model.released_expert_order",
+            model.released_expert_order,
+            not model.released_expert_order or (model.architecture, model.pooling) == ("qa_tiger", "gaussian"),
+            "false but for QA-TIGER with Gaussian pooling",
+        ),
         ("model.feature_noise", model.feature_noise, model.feature_noise >= 0, "at least 0"),
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "above 0"),
         ("optimizer.betas", optimizer.betas, all(0 <= beta < 1 for beta in optimizer.betas), "in [0, 1)"),

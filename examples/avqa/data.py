@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from .annotations import Question, Vocabulary
 from .features import FeatureFolder, VideoFeatures
+from .prompts import declarative
 from .question_store import QuestionStore
 
 NO_ANSWER = -100
@@ -42,6 +43,8 @@ class Batch(NamedTuple):
     """[B, Q], index of the right answer, or NO_ANSWER."""
     numbers: Tensor
     """[B, Q], the question's place in its list, or -1."""
+    prompt: Tensor | None = None
+    """[B, Q, D], the declarative prompts; None where the model reads none."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -136,11 +139,15 @@ class Collate:
         questions: the list that item numbers refer to.
         vocabulary: turns answers into indices.
         store: the encoded questions, all of `questions` among them.
+        prompts: whether to bring the questions' declarative prompts, which `store` then holds too.
     """
 
-    def __init__(self, questions: Sequence[Question], vocabulary: Vocabulary, store: QuestionStore) -> None:
+    def __init__(
+        self, questions: Sequence[Question], vocabulary: Vocabulary, store: QuestionStore, prompts: bool = False
+    ) -> None:
         self._answers = torch.tensor([vocabulary.index(question.answer) for question in questions])
         self._rows = store.rows(question.text for question in questions)
+        self._prompt_rows = store.rows(map(declarative, questions)) if prompts else None
         self._store = store
 
     def __call__(self, items: Sequence[Item]) -> Batch:
@@ -163,4 +170,5 @@ class Collate:
             words_padding_mask=words_padding[:, :, :longest],
             answers=self._answers[numbers.clamp(min=0)].masked_fill(~asked, NO_ANSWER),
             numbers=numbers,
+            prompt=None if self._prompt_rows is None else self._store.question[self._prompt_rows[numbers.clamp(min=0)]],
         )

@@ -105,7 +105,7 @@ def check_vocabulary(module: AVQAModule, vocabulary: Vocabulary) -> None:
 def predict(module: AVQAModule, prepared: Prepared, split: str, data: DataConfig, bar: bool = True) -> list[Prediction]:
     """One prediction a question, in the annotations' order; a clip is read once for all its questions."""
     questions = prepared.questions[split]
-    loader = prepared.evaluation_loader(split, data, module.model.audio_moe.released_expert_order)
+    loader = prepared.for_model(module.config).evaluation_loader(split, data, module.config.released_expert_order)
     module = module.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     probabilities = torch.zeros(len(questions), len(module.answers))
     batch: Batch

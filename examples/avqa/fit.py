@@ -10,7 +10,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ def fit(
     seed: int = 713,
     if_finished: Literal["error", "skip"] = "error",
 ) -> None:
-    """Train QA-TIGER; the same command again resumes a run that was stopped.
+    """Train a model, QA-TIGER by default; the same command again resumes a run that was stopped.
 
     Writes into `out`: settings.json, best.ckpt (by validation accuracy, the later of equals), last.ckpt and
     metrics.csv. Defaults are the published training.
@@ -48,7 +48,7 @@ def fit(
     Args:
         data: what to train on.
         out: the run folder.
-        model: sizes of the model.
+        model: architecture and sizes.
         optimizer: learning rate and schedule.
         trainer: epochs, device, precision.
         seed: of initialisation, dropout and order.
@@ -77,6 +77,7 @@ def train(
     """What `fit` does, on data that is prepared; with `on_epoch`, each epoch is told to it in place of a bar."""
     seed_everything(seed, workers=True, verbose=False)
     module = _module(model, optimizer, prepared.feature_dims, prepared.vocabulary.answers, prepared.encoders.name)
+    prepared = prepared.for_model(model)
     resume = out / LAST
     if model.whiten and not resume.exists():
         module.whitening.fit(prepared.samples("train", seed))
@@ -226,6 +227,8 @@ def check_settings(
 def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = False) -> None:
     """A run folder holds one run: others' results are neither resumed nor overwritten.
 
+    A run that was made before an option was there ran with that option's default.
+
     Raises:
         UserError: `out` is a file, or holds a run with other settings, a finished one, or one that cannot resume.
     """
@@ -234,6 +237,7 @@ def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = Fals
     if not (out / LAST).exists() and not is_finished(out):
         return
     before, now = _flat(load_settings(out)), _flat(settings)
+    before = {name: value for name, value in _defaults().items() if name in now} | before
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         raise UserError(
@@ -243,6 +247,19 @@ def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = Fals
         raise UserError(f"out: {out} holds a finished run; choose another folder, or delete it to train anew")
     if not is_finished(out):
         load_model(out, LAST.removesuffix(".ckpt"))
+
+
+def _defaults() -> dict[str, Any]:
+    """The options with a default, flat, as `run_settings` writes them."""
+    parts = {"data": DataConfig, "model": ModelConfig, "optimizer": OptimizerConfig, "trainer": TrainerConfig}
+    flat = {}
+    for part, config in parts.items():
+        for option in fields(config):
+            made = option.default if option.default_factory is MISSING else option.default_factory()
+            if made is not MISSING:
+                flat[f"{part}.{option.name}"] = made
+    plain: dict[str, Any] = json.loads(json.dumps(flat, default=str))
+    return plain
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

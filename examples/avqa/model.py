@@ -5,25 +5,20 @@ B batch, Q questions of one clip, T frames, N patches of one frame, L words, D c
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, Routing, TemporalMoE
 
-from .uniform import UniformMoE
+from .cross_modal import CrossModalFusion
+from .outputs import AVQAOutput
+from .reweighted import TopFramesMoE, UniformMoE
 
-Pooling = Literal["gaussian", "uniform"]
-
-
-class AVQAOutput(NamedTuple):
-    """What the model says, and where each of its two mixtures looked."""
-
-    logits: Tensor
-    """[B, A], or [B, Q, A] with a question axis."""
-    audio_routing: Routing
-    visual_routing: Routing
+Pooling = Literal["gaussian", "uniform", "top_frames"]
+"""How the frames are weighted over time."""
 
 
 class QATiger(nn.Module):
@@ -45,7 +40,11 @@ class QATiger(nn.Module):
         top_k: K of each mixture.
         heads: heads of every attention.
         dropout: rate everywhere.
-        pooling: "gaussian", or "uniform" for the same model with every frame weighted alike.
+        pooling: "gaussian"; "uniform" for the same model with every frame weighted alike; "top_frames" with the
+            frames that the question attends to most at 1 and the others at 0.
+        top_frames: how many frames "top_frames" keeps.
+        question_fusion: whether audio and video frames read the question's words; without, they read each other
+            and themselves only.
         released_expert_order: the published code's batch-dependent indexing; see `TemporalMoE`.
 
     Raises:
@@ -76,6 +75,8 @@ class QATiger(nn.Module):
         heads: int = 8,
         dropout: float = 0.1,
         pooling: Pooling = "gaussian",
+        top_frames: int = 10,
+        question_fusion: bool = True,
         released_expert_order: bool = False,
     ) -> None:
         super().__init__()
@@ -85,11 +86,17 @@ class QATiger(nn.Module):
         self.audio_projection = nn.Linear(audio_dim, dim)
         self.video_projection = nn.Linear(video_dim, dim)
         self.patch_projection = nn.Linear(patch_dim, dim)
-        self.words_projection = nn.Linear(question_dim, dim)
+        # Without the question's fusion nothing reads the words.
+        self.words_projection = nn.Linear(question_dim, dim) if question_fusion else None
         self.question_projection = nn.Linear(question_dim, dim)
-        self.fusion = QuestionFusion(dim, heads, dropout=dropout)
+        self.fusion = (QuestionFusion if question_fusion else CrossModalFusion)(dim, heads, dropout=dropout)
         self.patch_fusion = PatchFusion(dim, heads, dropout=dropout)
-        mixture = TemporalMoE if pooling == "gaussian" else UniformMoE
+        mixtures: dict[str, Any] = {
+            "gaussian": TemporalMoE,
+            "uniform": UniformMoE,
+            "top_frames": partial(TopFramesMoE, count=top_frames),
+        }
+        mixture = mixtures[pooling]
         self.audio_moe = mixture(
             dim, num_experts, top_k, heads, dropout=dropout, released_expert_order=released_expert_order
         )
@@ -104,18 +111,19 @@ class QATiger(nn.Module):
         )
         self.refiner = ProgressiveRefiner(dim, heads, dropout=dropout)
         self.head = nn.Linear(dim, num_answers)
-        for linear in (*self._projections(), self.head):
+        for linear in (*self._projections().values(), self.head):
             nn.init.kaiming_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def _projections(self) -> tuple[nn.Linear, ...]:
-        return (
-            self.audio_projection,
-            self.video_projection,
-            self.patch_projection,
-            self.words_projection,
-            self.question_projection,
-        )
+    def _projections(self) -> dict[str, nn.Linear]:
+        projections = {
+            "audio": self.audio_projection,
+            "video": self.video_projection,
+            "patches": self.patch_projection,
+            "words": self.words_projection,
+            "question": self.question_projection,
+        }
+        return {name: projection for name, projection in projections.items() if projection is not None}
 
     def forward(
         self,
@@ -147,9 +155,9 @@ class QATiger(nn.Module):
             ValueError: a wrong shape or dtype.
         """
         inputs = {"audio": audio, "video": video, "patches": patches, "words": words, "question": question}
-        for (name, features), projection in zip(inputs.items(), self._projections(), strict=True):
-            if features.shape[-1] != projection.in_features:
-                raise ValueError(f"{name} must be [..., {projection.in_features}], got {list(features.shape)}")
+        for name, projection in self._projections().items():
+            if inputs[name].shape[-1] != projection.in_features:
+                raise ValueError(f"{name} must be [..., {projection.in_features}], got {list(inputs[name].shape)}")
         if self.audio_moe.released_expert_order and question.dim() == 3:
             raise ValueError("released_expert_order is defined for one question a clip; question has a question axis")
         if question.dim() + 1 != words.dim():
@@ -158,21 +166,12 @@ class QATiger(nn.Module):
                 f"{list(words.shape)}"
             )
         audio, video, patches = (_emptied(features, padding_mask) for features in (audio, video, patches))
-        words = _emptied(words, words_padding_mask)
         audio, video = self.audio_projection(audio), self.video_projection(video)
-        patches, words = self.patch_projection(patches), self.words_projection(words)
-        question = self.question_projection(question)
-        audio, video = self.fusion(
-            audio,
-            video,
-            words,
-            audio_padding_mask=padding_mask,
-            video_padding_mask=padding_mask,
-            words_padding_mask=words_padding_mask,
-        )
+        patches, question = self.patch_projection(patches), self.question_projection(question)
+        audio, video = self._fused(audio, video, words, padding_mask, words_padding_mask)
         audio_patches, video_patches = self.patch_fusion(patches, audio, video)
         asked = question.shape[:-1]
-        if question.dim() == 3:
+        if audio.dim() == 4:
             # Fused frames differ from question to question, so from here on a question is a sample.
             if padding_mask is not None:
                 padding_mask = padding_mask.repeat_interleave(question.shape[1], dim=0)
@@ -188,10 +187,39 @@ class QATiger(nn.Module):
             key_padding_mask=padding_mask,
             return_routing=True,
         )
+        if question.dim() == 3:
+            question, heard, seen = question.flatten(0, 1), heard.flatten(0, 1), seen.flatten(0, 1)
+            audio_routing, visual_routing = _a_sample_each(audio_routing), _a_sample_each(visual_routing)
         refined = self.refiner(question, seen)
         refined = self.refiner(question, torch.stack((refined, heard), dim=1))
         logits = self.head(torch.relu(refined)).unflatten(0, asked)
         return AVQAOutput(logits, audio_routing, visual_routing)
+
+    def _fused(
+        self,
+        audio: Tensor,  # [B, T, D]
+        video: Tensor,  # [B, T, D]
+        words: Tensor,  # [B, (Q,) L, question_dim]
+        padding: Tensor | None,  # [B, T] bool
+        words_padding: Tensor | None,  # [B, (Q,) L] bool
+    ) -> tuple[Tensor, Tensor]:  # [B, (Q,) T, D] each; without the question's fusion [B, T, D]
+        if self.words_projection is None:
+            fused: tuple[Tensor, Tensor] = self.fusion(audio, video, padding)
+            return fused
+        fused = self.fusion(
+            audio,
+            video,
+            self.words_projection(_emptied(words, words_padding)),
+            audio_padding_mask=padding,
+            video_padding_mask=padding,
+            words_padding_mask=words_padding,
+        )
+        return fused
+
+
+def _a_sample_each(routing: Routing) -> Routing:
+    """[B, Q, ...] to [B * Q, ...]."""
+    return Routing(*(None if part is None else part.flatten(0, 1) for part in routing))  # type: ignore[arg-type]  # in the fields' order
 
 
 def _emptied(features: Tensor, padding: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""QA-TIGER under Lightning: loss, optimizer, schedule, accuracy. B clips, Q questions of one clip, A answers."""
+"""A model under Lightning: loss, optimizer, schedule, accuracy. B clips, Q questions of one clip, A answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from .config import ModelConfig, OptimizerConfig
 from .data import NO_ANSWER, Batch
 from .errors import UserError
-from .model import AVQAOutput, QATiger
+from .models import build_model, run_model
+from .outputs import AVQAOutput
 from .whitening import FeatureWhitening
 
 KINDS = ("audio", "video", "patches", "question", "words")
@@ -38,7 +39,7 @@ def averaged(features: Tensor, padding_mask: Tensor | None, seconds: int) -> Ten
 
 
 class AVQAModule(LightningModule):
-    """Trains QA-TIGER with cross-entropy and measures its accuracy.
+    """Trains a model with cross-entropy and measures its accuracy.
 
     Args:
         model: fields of `ModelConfig`.
@@ -59,31 +60,12 @@ class AVQAModule(LightningModule):
         super().__init__()
         # Plain values only, so that a checkpoint loads without unpickling anything.
         self.save_hyperparameters()
-        config = ModelConfig(**model)
+        self.config = config = ModelConfig(**model)
         self.answers, self.encoder = list(answers), encoder
         self.feature_dims = dict(feature_dims)
         self.optimizer_config = OptimizerConfig(**{**optimizer, "betas": tuple(optimizer["betas"])})
-        self.seconds_per_frame = config.seconds_per_frame
         self.whitening = FeatureWhitening(feature_dims, config.whiten, config.feature_noise)
-        dims = self.whitening.dims
-        if dims["question"] != dims["words"]:
-            raise ValueError(
-                f"whiten must leave question and words equally wide, got {dims['question']} and {dims['words']}"
-            )
-        self.model = QATiger(
-            audio_dim=dims["audio"],
-            video_dim=dims["video"],
-            patch_dim=dims["patches"],
-            question_dim=dims["question"],
-            dim=config.dim,
-            num_answers=len(self.answers),
-            num_experts=config.num_experts,
-            top_k=config.top_k,
-            heads=config.heads,
-            dropout=config.dropout,
-            pooling=config.pooling,
-            released_expert_order=config.released_expert_order,
-        )
+        self.model = build_model(config, self.whitening.dims, len(self.answers))
         self.accuracy = MulticlassAccuracy(len(self.answers), average="micro", ignore_index=NO_ANSWER)
 
     @classmethod
@@ -105,26 +87,29 @@ class AVQAModule(LightningModule):
         Raises:
             UserError: `released_expert_order` with several questions a clip, or with clips of different lengths.
         """
-        single = self.model.audio_moe.released_expert_order
+        single = self.config.released_expert_order
         if single and batch.question.shape[1] != 1:
             raise UserError("model.released_expert_order needs one question a clip: data.questions_per_clip 1")
         if single and batch.padding_mask is not None:
             raise UserError("model.released_expert_order needs clips of one length; leave it out, or cut the features")
-        question, words = self.whitening("question", batch.question), self.whitening("words", batch.words)
-        words_padding = batch.words_padding_mask
+        question, words, words_padding = batch.question, batch.words, batch.words_padding_mask
         if single:
             question, words, words_padding = question.squeeze(1), words.squeeze(1), words_padding.squeeze(1)
-        audio, video, patches = (
-            self.whitening(kind, averaged(features, batch.padding_mask, self.seconds_per_frame))
+        seconds, padding = self.config.seconds_per_frame, batch.padding_mask
+        whitened = {
+            kind: self.whitening(kind, averaged(features, padding, seconds))
             for kind, features in (("audio", batch.audio), ("video", batch.video), ("patches", batch.patches))
-        )
-        padding = batch.padding_mask
-        if padding is not None:
+        }
+        ready = batch._replace(
+            **whitened,
+            question=self.whitening("question", question),
+            words=self.whitening("words", words),
+            words_padding_mask=words_padding,
+            prompt=None if batch.prompt is None else self.whitening("question", batch.prompt),
             # A frame of the model is padding where all its seconds are, so where its first one is.
-            padding = padding[:, :: self.seconds_per_frame]
-        output: AVQAOutput = self.model(
-            audio, video, patches, question, words, padding_mask=padding, words_padding_mask=words_padding
+            padding_mask=None if padding is None else padding[:, ::seconds],
         )
+        output = run_model(self.model, ready)
         return output._replace(logits=output.logits.unsqueeze(1)) if single else output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .annotations import Question, Vocabulary, load_questions, load_vocabulary
-from .config import DataConfig
+from .config import DataConfig, ModelConfig
 from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
 from .encoders import Encoders, FeatureDims, load_encoders
 from .errors import UserError
 from .features import FeatureFolder
+from .prompts import declarative
 from .question_store import QuestionStore
 
 SAMPLED_CLIPS = 256
@@ -34,6 +35,15 @@ class Prepared:
     store: QuestionStore
     feature_dims: Mapping[str, int]
     """Channels of audio, video, patches, question and words."""
+    prompts: bool = False
+    """Whether batches bring the questions' declarative prompts."""
+
+    def for_model(self, config: ModelConfig) -> Prepared:
+        """This data as a model reads it: TSPM also gets declarative prompts, which are encoded now."""
+        if config.architecture != "tspm":
+            return self
+        self.store.add(declarative(question) for part in self.questions.values() for question in part)
+        return replace(self, prompts=True)
 
     def loader(
         self, split: str, clips_per_batch: int, questions_per_clip: int | None, shuffle: bool = False, seed: int = 0
@@ -44,7 +54,7 @@ class Prepared:
             AVQADataset(questions, self.features),
             batch_size=clips_per_batch,
             sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
-            collate_fn=Collate(questions, self.vocabulary, self.store),
+            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts),
             # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
             generator=torch.Generator().manual_seed(seed),
         )

@@ -29,6 +29,7 @@ def _compare(data: DataConfig, out: Path, **others: Any) -> None:
         "model": MODEL,
         "optimizer": OPTIMIZER,
         "trainer": epochs(1),
+        "systems": ("QA-TIGER", "uniform pooling"),
         "seeds": (1, 2),
         "jobs": 1,
     }

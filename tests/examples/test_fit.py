@@ -157,7 +157,7 @@ def test_the_published_expert_order_trains(own: TinyData, tmp_path: Path) -> Non
     data = replace(own.config, questions_per_clip=1)
     model = replace(MODEL, released_expert_order=True)
     run = train_tiny(own, tmp_path / "run", data=data, model=model, trainer=epochs(1))
-    assert load_model(run).model.audio_moe.released_expert_order
+    assert load_model(run).config.released_expert_order
 
 
 def test_questions_alone_need_no_features(tiny: TinyData, tmp_path: Path) -> None:

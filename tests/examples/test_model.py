@@ -178,7 +178,7 @@ def test_pooling_changes_the_answer() -> None:
 
 
 def test_unknown_pooling() -> None:
-    with pytest.raises(ValueError, match="pooling must be one of gaussian, uniform, got 'mean'"):
+    with pytest.raises(ValueError, match="pooling must be one of gaussian, uniform, top_frames, got 'mean'"):
         small_model(pooling="mean")
 
 

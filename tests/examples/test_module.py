@@ -16,6 +16,7 @@ from examples.avqa.config import ModelConfig, OptimizerConfig, TrainerConfig
 from examples.avqa.data import NO_ANSWER, Batch
 from examples.avqa.errors import UserError
 from examples.avqa.fit import load_model
+from examples.avqa.model import QATiger
 from examples.avqa.module import AVQAModule, averaged
 from tests.examples.tiny_run import ANSWERS
 
@@ -142,6 +143,7 @@ def test_prediction_gives_the_asked_questions_and_their_probabilities() -> None:
 
 def test_whitening_stands_before_the_model() -> None:
     module = _module(whiten={"audio": 2, "question": 3, "words": 3}).eval()
+    assert isinstance(module.model, QATiger)
     assert module.model.audio_projection.in_features == 2
     assert module.model.question_projection.in_features == 3
     batch = _batch([[0]])

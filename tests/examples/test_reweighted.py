@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from examples.avqa.uniform import UniformMoE
+from examples.avqa.reweighted import UniformMoE
 from gaussian_moe import TemporalMoE
 from tests.gaussian_moe.support import stirred
 
