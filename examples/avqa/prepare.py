@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .annotations import Question, Vocabulary, load_questions, load_vocabulary
+from .batches import GlobalBatches, PatientLoader
 from .config import DataConfig, ModelConfig
 from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
 from .encoders import Encoders, FeatureDims, load_encoders
@@ -47,16 +48,14 @@ class Prepared:
 
     def loader(
         self, split: str, clips_per_batch: int, questions_per_clip: int | None, shuffle: bool = False, seed: int = 0
-    ) -> DataLoader[Item]:
+    ) -> PatientLoader:
         """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
         questions = self.questions[split]
-        return DataLoader(
+        return PatientLoader(
             AVQADataset(questions, self.features),
-            batch_size=clips_per_batch,
-            sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
-            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts),
-            # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
-            generator=torch.Generator().manual_seed(seed),
+            GlobalBatches(ClipSampler(questions, questions_per_clip, shuffle, seed), clips_per_batch),
+            Collate(questions, self.vocabulary, self.store, self.prompts),
+            seed,
         )
 
     def evaluation_loader(self, split: str, data: DataConfig, released_expert_order: bool) -> DataLoader[Item]:
