@@ -68,7 +68,7 @@ def check_trainer(config: TrainerConfig, data: DataConfig, model: ModelConfig) -
             f"trainer: {started} processes were started, but devices x num_nodes is {trainer.num_devices} x "
             f"{trainer.num_nodes}; make them equal"
         )
-    if count > data.clips_per_batch:
+    if count > max(data.clips_per_batch, 1):
         raise UserError(
             f"data.clips_per_batch must be at least the number of processes, {count}, got {data.clips_per_batch}"
         )

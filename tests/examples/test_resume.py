@@ -48,7 +48,9 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4, 6])
+@pytest.mark.parametrize(
+    "batch", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow), 6]
+)
 def test_within_an_epoch(tiny: TinyData, tmp_path: Path, whole: Path, batch: int) -> None:
     with stopped_before_batch(batch):
         train_tiny(tiny, tmp_path / "run", **RUN)
