@@ -53,14 +53,20 @@ class PatientLoader(DataLoader[Item]):
         batches: which items make a batch.
         collate: makes a batch of items.
         seed: of the loader's own numbers.
+        options: of `DataLoader`: workers, pinned memory.
     """
 
     def __init__(
-        self, dataset: AVQADataset, batches: GlobalBatches, collate: Callable[[list[Item]], Batch], seed: int
+        self,
+        dataset: AVQADataset,
+        batches: GlobalBatches,
+        collate: Callable[[list[Item]], Batch],
+        seed: int,
+        **options: Any,
     ) -> None:
         # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
         own = torch.Generator().manual_seed(seed)
-        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, generator=own)
+        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, generator=own, **options)
         self.batches = batches
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base class returns its own kind of iterator

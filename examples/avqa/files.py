@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +17,10 @@ import numpy.typing as npt
 def written_whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path with the same suffix; on success it is renamed to `path`, on failure removed.
 
-    Processes may write the same target at once, on several machines too: each has its own temporary name, the last
-    rename wins.
+    Two processes may write the same target at once: each has its own temporary name, the last rename wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,15 +12,18 @@ from hypothesis import strategies as st
 
 from examples.avqa import batches
 from examples.avqa.annotations import Question
-from examples.avqa.batches import GlobalBatches
-from examples.avqa.data import NO_ANSWER, ClipSampler
+from examples.avqa.batches import GlobalBatches, PatientLoader
+from examples.avqa.data import NO_ANSWER, AVQADataset, ClipSampler, Item
 from examples.avqa.module import mean_loss
 from examples.avqa.question_mean import QuestionMean
 
 
+def _questions(count: int) -> list[Question]:
+    return [Question(str(n % 5), str(n), "Audio", "Counting", "a", "", "yes", "") for n in range(count)]
+
+
 def _sampler(count: int) -> ClipSampler:
-    questions = [Question(str(n % 5), str(n), "Audio", "Counting", "a", "", "yes", "") for n in range(count)]
-    return ClipSampler(questions, 2, shuffle=True, seed=3)
+    return ClipSampler(_questions(count), 2, shuffle=True, seed=3)
 
 
 def _shares(count: int, batch_size: int, world: int, begin_at: tuple[int, int] = (0, 0)) -> list[list[list[list[int]]]]:
@@ -58,6 +62,22 @@ def test_an_epoch_begins_where_it_was_left_and_the_next_at_its_start() -> None:
     left.sampler.set_epoch(1)
     assert len(list(left)) == len(whole)
     assert list(left) != whole
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_heeds_what_it_is_told_after_its_iterator_was_made(workers: int) -> None:
+    sampler = _sampler(20)
+    whole = GlobalBatches(sampler, 3)
+    loader = PatientLoader(AVQADataset(_questions(20), None), whole, _numbers, seed=0, num_workers=workers)
+    iterator = iter(loader)
+    sampler.set_epoch(1)
+    whole.begin_at = (1, 2)
+    assert list(iterator) == list(whole)
+    assert len(list(loader)) == len(loader) - 2
+
+
+def _numbers(items: list[Item]) -> Any:
+    return [item.numbers for item in items]
 
 
 def test_where_nothing_is_asked_the_loss_and_its_gradient_are_zero() -> None:
