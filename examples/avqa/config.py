@@ -10,6 +10,7 @@ from typing import Any, Literal
 from .errors import UserError
 from .model import Pooling
 
+Strategy = Literal["auto", "ddp", "fsdp2"]
 Architecture = Literal["qa_tiger", "tspm"]
 NAMES: Mapping[Architecture, str] = {"qa_tiger": "QA-TIGER", "tspm": "TSPM"}
 """What tables call each architecture."""
@@ -32,10 +33,11 @@ class DataConfig:
             {audio: vggish, video: frame_ViT-L14@336px, patches: visual_tome14}.
         frames: use at most so many frames of a video, the first ones; null uses all.
         questions_cache: file that keeps the encoded questions; by default inside `features`.
-        clips_per_batch: clips in one training batch.
+        clips_per_batch: clips in one training batch, over all processes together: each of W takes every W-th clip.
         questions_per_clip: questions about each of them; 1 is the published random order of single questions,
             more computes what does not depend on the question once.
-        eval_clips_per_batch: clips in one batch of validation and test, each with all its questions.
+        eval_clips_per_batch: clips in one batch of validation and test, each with all its questions; over all
+            processes together, too.
         workers: processes that read batches ahead, for a GPU that waits; 0 reads in the training process. Order and
             results do not depend on it.
     """
@@ -126,19 +128,31 @@ class TrainerConfig:
     Args:
         max_epochs: passes over the training questions.
         accelerator: "auto", "cpu", "gpu" or any other of Lightning's.
-        devices: how many, or "auto".
+        devices: how many on each machine, or "auto".
+        num_nodes: machines.
+        strategy: "auto" (one device, or "ddp" on several), "ddp" (each device holds the whole model) or "fsdp2" (the
+            devices share parameters, gradients and optimizer state).
         precision: "32-true", "bf16-mixed", "16-mixed" ...
         gradient_clip_val: largest gradient norm; null clips nothing.
         accumulate_grad_batches: batches for one optimizer step.
+        early_stopping_patience: validations without a better accuracy after which training ends; null for never.
+        checkpoint_steps: optimizer steps between two writings of last.ckpt within an epoch; null writes it after each
+            epoch only.
+        tensorboard: whether to write TensorBoard's event files into RUN/tensorboard, beside metrics.csv.
         options: any other argument of `lightning.Trainer`, by name.
     """
 
     max_epochs: int = 15
     accelerator: str = "auto"
     devices: int | str = "auto"
+    num_nodes: int = 1
+    strategy: Strategy = "auto"
     precision: str = "32-true"
     gradient_clip_val: float | None = None
     accumulate_grad_batches: int = 1
+    early_stopping_patience: int | None = None
+    checkpoint_steps: int | None = None
+    tensorboard: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -150,7 +164,7 @@ def check_numbers(
     Raises:
         UserError: a number is out of its range.
     """
-    clip = trainer.gradient_clip_val
+    clip, patience, steps = trainer.gradient_clip_val, trainer.early_stopping_patience, trainer.checkpoint_steps
     checks: list[tuple[str, object, bool, str]] = [
         ("model.dim", model.dim, model.dim >= 1, "at least 1"),
         ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
@@ -177,6 +191,9 @@ def check_numbers(
             trainer.accumulate_grad_batches >= 1,
             "at least 1",
         ),
+        ("trainer.num_nodes", trainer.num_nodes, trainer.num_nodes >= 1, "at least 1"),
+        ("trainer.early_stopping_patience", patience, patience is None or patience >= 1, "at least 1, or null"),
+        ("trainer.checkpoint_steps", steps, steps is None or steps >= 1, "at least 1, or null"),
         *(("seed", seed, 0 <= seed < 2**32, "in 0 ... 2**32 - 1") for seed in seeds),
         (
             "data.questions_per_clip",

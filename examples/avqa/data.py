@@ -53,14 +53,14 @@ class Batch(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One clip and some of its questions."""
+    """One clip and some of its questions, or none."""
 
     features: VideoFeatures
     numbers: list[int]
 
 
 class AVQADataset(Dataset[Item]):
-    """Clips with questions; an item is asked for by the places of questions about one clip.
+    """Clips with questions; an item is asked for by the places of questions about one clip, or of none.
 
     Args:
         questions: what is asked.
@@ -77,7 +77,8 @@ class AVQADataset(Dataset[Item]):
         return len(self.questions)
 
     def __getitem__(self, numbers: Sequence[int]) -> Item:
-        video_ids = {self.questions[number].video_id for number in numbers}
+        # A process without an item of its own reads some clip, about which nothing is asked.
+        video_ids = {self.questions[number].video_id for number in numbers or [0]}
         assert len(video_ids) == 1, "an item's questions are about one clip"
         if self.features is None:
             return Item(constant_features(), list(numbers))
@@ -110,11 +111,12 @@ class ClipSampler(Sampler[list[int]]):
         self._clips: dict[str, list[int]] = {}
         for number, question in enumerate(questions):
             self._clips.setdefault(question.video_id, []).append(number)
-        self._most, self._shuffle, self._seed, self._epoch = questions_per_clip, shuffle, seed, 0
+        self._most, self._shuffle, self._seed = questions_per_clip, shuffle, seed
+        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning says which epoch begins."""
-        self._epoch = epoch
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return sum(self._parts(len(numbers)) for numbers in self._clips.values())
@@ -122,7 +124,7 @@ class ClipSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         if self._most == 1 and not self._shuffle:
             return iter([[number] for number in range(sum(map(len, self._clips.values())))])
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self.epoch)
         items = []
         for numbers in self._clips.values():
             order = torch.randperm(len(numbers), generator=generator).tolist() if self._shuffle else range(len(numbers))
@@ -166,7 +168,9 @@ class Collate:
         frames = torch.tensor([item.features.frames for item in items])
         audio = together([item.features.audio for item in items], self._half)
         padding = torch.arange(audio.shape[1]) >= frames.unsqueeze(-1)
-        numbers = pad_sequence([torch.tensor(item.numbers) for item in items], batch_first=True, padding_value=-1)
+        numbers = pad_sequence(
+            [torch.tensor(item.numbers or [-1]) for item in items], batch_first=True, padding_value=-1
+        )
         asked = numbers >= 0
         rows = self._rows[numbers.clamp(min=0)]
         # Where a clip has no further question some other stands in: it is encoded, but no loss or table counts it.

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import pickle
 import signal
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import Trainer, seed_everything
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint
+from lightning import seed_everything
+from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.utilities import rank_zero_only
 
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig, check_numbers
 from .encoders import load_encoders
+from .epoch_state import EpochState
 from .errors import UserError
 from .files import write_json
 from .metrics_file import MetricsFile, read_metrics
 from .module import AVQAModule
 from .prepare import Prepared, feature_dims, prepare
+from .saving import BEST, LAST, Checkpoints
+from .training import check_trainer, make_trainer, quiet_lightning
 
-BEST, LAST, SETTINGS, FINISHED = "best.ckpt", "last.ckpt", "settings.json", "finished.json"
-METRICS = "metrics.csv"
+SETTINGS, FINISHED, METRICS = "settings.json", "finished.json", "metrics.csv"
+
+
+rank_zero_print = rank_zero_only(print)
 
 
 def fit(
@@ -57,11 +59,11 @@ def fit(
     check_settings(data, model, optimizer, trainer, [seed])
     check_run(out, run_settings(data, model, optimizer, trainer, seed), finished_is_fine=if_finished == "skip")
     if is_finished(out):
-        print(f"{out} holds this run, finished; delete it to train anew")
+        rank_zero_print(f"{out} holds this run, finished; delete it to train anew")
         return
     prepared = prepare(data, ("train", "val"))
     train(prepared, data, out, model, optimizer, trainer, seed)
-    print(f"Best model: {out / BEST}\nTest it with: python -m examples.avqa test --run {out}")
+    rank_zero_print(f"Best model: {out / BEST}\nTest it with: python -m examples.avqa test --run {out}")
 
 
 def train(
@@ -81,27 +83,23 @@ def train(
     resume = out / LAST
     if model.whiten and not resume.exists():
         module.whitening.fit(prepared.samples("train", seed))
-    best = ModelCheckpoint(
-        dirpath=out,
-        filename=BEST.removesuffix(".ckpt"),
-        monitor="val/selection",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
-    # Dropout of an epoch depends on the seed and the epoch alone: a run that resumes draws what it would have drawn.
-    reseed = LambdaCallback(on_train_epoch_start=lambda lightning, _: _seed_epoch(seed, lightning))
-    callbacks: list[Callback] = [reseed, MetricsFile(out / METRICS), best]
+    loader = prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed)
+    callbacks: list[Callback] = [
+        EpochState(seed, module.train_loss, loader.batches),
+        MetricsFile(out / METRICS),
+        Checkpoints(out, "val/selection", trainer.checkpoint_steps),
+    ]
     if on_epoch is not None:
         callbacks.append(LambdaCallback(on_train_epoch_end=lambda lightning, _: on_epoch(lightning.current_epoch)))
-    with _quiet_lightning():
-        lightning = _trainer(trainer, callbacks, bar=on_epoch is None)
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
+    with quiet_lightning():
+        lightning = make_trainer(trainer, out, callbacks, bar=on_epoch is None)
+        if lightning.is_global_zero:
+            _remove_unfinished(out)
+            write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
         try:
             lightning.fit(
                 module,
-                prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed),
+                loader,
                 prepared.evaluation_loader("val", data, model.released_expert_order),
                 ckpt_path=resume if resume.exists() else None,
                 weights_only=True,
@@ -110,9 +108,17 @@ def train(
             # Lightning's answer to Ctrl-C, and to the signal that asks a process to end. It turns Ctrl-C off before.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
+    if not lightning.is_global_zero:
+        return
     # A run may be told not to validate after every epoch.
     accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS) if row["val/accuracy"]]
     write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": max(accuracies, default=None)})
+
+
+def _remove_unfinished(out: Path) -> None:
+    """Files that a run was writing when it was killed."""
+    for path in out.glob(".*.tmp.*"):
+        path.unlink()
 
 
 def _module(
@@ -122,30 +128,6 @@ def _module(
         return AVQAModule.from_configs(model, optimizer, dims, answers, encoder)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
-
-
-def _trainer(config: TrainerConfig, callbacks: list[Callback], bar: bool) -> Trainer:
-    try:
-        return Trainer(
-            max_epochs=config.max_epochs,
-            accelerator=config.accelerator,
-            devices=config.devices,
-            precision=config.precision,  # type: ignore[arg-type]  # a str here, checked by Lightning itself
-            gradient_clip_val=config.gradient_clip_val,
-            accumulate_grad_batches=config.accumulate_grad_batches,
-            callbacks=callbacks,
-            enable_progress_bar=bar,
-            logger=False,
-            num_sanity_val_steps=0,
-            enable_model_summary=False,
-            **config.options,
-        )
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise UserError(f"trainer: {_first_line(error)}") from error
-
-
-def _seed_epoch(seed: int, lightning: Trainer) -> None:
-    torch.manual_seed((seed * 1_000_003 + lightning.current_epoch) * lightning.world_size + lightning.global_rank)
 
 
 def is_finished(out: Path) -> bool:
@@ -216,9 +198,11 @@ def check_settings(
     """Tells settings that cannot work before any data is read.
 
     Raises:
-        UserError: a number out of range, an unknown encoder, or sizes that do not fit each other.
+        UserError: a number out of range, an unknown encoder, sizes that do not fit each other, or devices that are
+            not there.
     """
     check_numbers(data, model, optimizer, trainer, seeds)
+    check_trainer(trainer, data, model)
     dims = feature_dims(load_encoders(data.encoder, data.weights).dims, constant=data.features is None)
     with torch.device("meta"):
         _module(model, optimizer, dims, ["any", "other"], data.encoder)
@@ -268,24 +252,3 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     for part, value in settings.items():
         flat |= {f"{part}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {part: value}
     return flat
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silences what says nothing here: tips, the few loader workers (features are read faster than they are used)."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        # Lightning's own use of torch's tree functions.
-        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -26,12 +26,12 @@ class MetricsFile(Callback):
         self._path = path
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # In every process: the sums over processes are made when the metrics are asked for.
+        metrics = trainer.callback_metrics
         if not trainer.is_global_zero:
             return
         epoch = trainer.current_epoch
-        measured = {
-            name: float(trainer.callback_metrics[name]) for name in MEASURED if name in trainer.callback_metrics
-        }
+        measured = {name: float(metrics[name]) for name in MEASURED if name in metrics}
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -15,9 +15,12 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from .config import ModelConfig, OptimizerConfig
 from .data import NO_ANSWER, Batch
+from .distributed import processes, summed, take_from_first
 from .errors import UserError
 from .models import build_model, run_model
 from .outputs import AVQAOutput
+from .question_mean import QuestionMean
+from .sharding import shard
 from .whitening import FeatureWhitening
 
 KINDS = ("audio", "video", "patches", "question", "words")
@@ -36,6 +39,22 @@ def averaged(features: Tensor, padding_mask: Tensor | None, seconds: int) -> Ten
     weights = counted / counted.sum(-1, keepdim=True).clamp(min=1)
     whole = torch.cat((features, features.new_zeros(B, missing, *features.shape[2:])), dim=1)
     return torch.einsum("bns,bns...->bn...", weights, whole.view(B, -1, seconds, *features.shape[2:]))
+
+
+def mean_loss(
+    logits: Tensor,  # [B, Q, A]
+    answers: Tensor,  # [B, Q]
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy of the questions that count, 0 where none does, and their number."""
+    logits, answers = logits.flatten(0, 1), answers.flatten()
+    asked = (answers != NO_ANSWER).sum()
+    # The mean over nothing would be NaN, in its gradients too: some answer stands in, and its loss is not counted.
+    nothing = asked == 0
+    loss = F.cross_entropy(
+        logits, answers.masked_fill(nothing, 0), ignore_index=NO_ANSWER, label_smoothing=label_smoothing
+    )
+    return loss.masked_fill(nothing, 0.0), asked
 
 
 class AVQAModule(LightningModule):
@@ -67,6 +86,12 @@ class AVQAModule(LightningModule):
         self.whitening = FeatureWhitening(feature_dims, config.whiten, config.feature_noise)
         self.model = build_model(config, self.whitening.dims, len(self.answers))
         self.accuracy = MulticlassAccuracy(len(self.answers), average="micro", ignore_index=NO_ANSWER)
+        self.train_loss, self.val_loss = QuestionMean(), QuestionMean()
+
+    def configure_model(self) -> None:
+        """Under FSDP2 spreads the model over all processes; Lightning calls it before it makes the optimizer."""
+        if self.device_mesh is not None:
+            shard(self.model, self.device_mesh.device_type)
 
     @classmethod
     def from_configs(
@@ -113,22 +138,24 @@ class AVQAModule(LightningModule):
         output = run_model(self.model, ready)
         return output._replace(logits=output.logits.unsqueeze(1)) if single else output
 
+    def on_train_start(self) -> None:
+        # Principal components have no sign of their own: machines of different kinds may find opposite ones.
+        for buffer in self.whitening.buffers():
+            take_from_first(buffer)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self(batch).logits
-        smoothing = self.optimizer_config.label_smoothing
-        loss = F.cross_entropy(
-            logits.flatten(0, 1), batch.answers.flatten(), ignore_index=NO_ANSWER, label_smoothing=smoothing
-        )
-        asked = int((batch.answers != NO_ANSWER).sum())
-        self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=asked)
-        return loss
+        loss, asked = mean_loss(self(batch).logits, batch.answers, self.optimizer_config.label_smoothing)
+        self.train_loss.update(loss.detach(), asked)
+        self.log("train/loss", self.train_loss, prog_bar=True, on_epoch=True, on_step=False)
+        count = processes()[1]
+        # Lightning's strategies average gradients over processes, and each has another number of questions.
+        return loss if count == 1 else loss * (count * asked / summed(asked))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self(batch).logits.flatten(0, 1)
-        answers = batch.answers.flatten()
-        asked = int((answers != NO_ANSWER).sum())
-        self.accuracy.update(logits, answers)
-        self.log("val/loss", F.cross_entropy(logits, answers, ignore_index=NO_ANSWER), batch_size=asked)
+        logits = self(batch).logits
+        self.accuracy.update(logits.flatten(0, 1), batch.answers.flatten())
+        self.val_loss.update(*mean_loss(logits, batch.answers))
+        self.log("val/loss", self.val_loss)
 
     def on_validation_epoch_end(self) -> None:
         accuracy = self.accuracy.compute()

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .annotations import Question, Vocabulary, load_questions, load_vocabulary
+from .batches import GlobalBatches, PatientLoader
 from .config import DataConfig, ModelConfig
 from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
 from .encoders import Encoders, FeatureDims, load_encoders
@@ -53,19 +54,17 @@ class Prepared:
 
     def loader(
         self, split: str, clips_per_batch: int, questions_per_clip: int | None, shuffle: bool = False, seed: int = 0
-    ) -> DataLoader[Item]:
+    ) -> PatientLoader:
         """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
         questions = self.questions[split]
-        return DataLoader(
+        return PatientLoader(
             AVQADataset(questions, self.features, self.count_padding),
-            batch_size=clips_per_batch,
-            sampler=ClipSampler(questions, questions_per_clip, shuffle, seed),
-            collate_fn=Collate(questions, self.vocabulary, self.store, self.prompts, half=self.for_gpu),
+            GlobalBatches(ClipSampler(questions, questions_per_clip, shuffle, seed), clips_per_batch),
+            Collate(questions, self.vocabulary, self.store, self.prompts, half=self.for_gpu),
+            seed,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=self.for_gpu,
-            # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
-            generator=torch.Generator().manual_seed(seed),
         )
 
     def evaluation_loader(self, split: str, data: DataConfig, released_expert_order: bool) -> DataLoader[Item]:

@@ -1,0 +1,73 @@
+"""Batches that are one whole over all processes, and that can begin in the middle of an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from .data import AVQADataset, Batch, ClipSampler, Item
+from .distributed import processes
+
+
+class GlobalBatches(Sampler[list[list[int]]]):
+    """This process's share of every global batch.
+
+    A global batch is the next `batch_size` items of the sampler, whatever the number W of processes; process r takes
+    its items r, r + W, ... No item is left out or taken twice. Where the last batch has fewer items than there are
+    processes, those without one get an item about which nothing is asked, so that all do the same number of steps.
+
+    Args:
+        sampler: gives items; Lightning tells it the epoch.
+        batch_size: items in a global batch.
+    """
+
+    def __init__(self, sampler: ClipSampler, batch_size: int) -> None:
+        self.sampler, self.batch_size = sampler, batch_size
+        self.begin_at: tuple[int, int] = (0, 0)
+        """An epoch, and how many of its global batches are done: they are left out."""
+
+    def __len__(self) -> int:
+        """Global batches in an epoch, those that are done among them."""
+        return math.ceil(len(self.sampler) / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[list[int]]]:
+        items = list(self.sampler)
+        rank, count = processes()
+        epoch, done = self.begin_at
+        first = done if epoch == self.sampler.epoch else 0
+        for start in range(first * self.batch_size, len(items), self.batch_size):
+            yield items[start : start + self.batch_size][rank::count] or [[]]
+
+
+class PatientLoader(DataLoader[Item]):
+    """Loads `GlobalBatches`; begins only when the first batch is wanted.
+
+    Lightning asks for an iterator before it tells the epoch, and before a checkpoint says where in it to begin.
+
+    Args:
+        dataset: gives items.
+        batches: which items make a batch.
+        collate: makes a batch of items.
+        seed: of the loader's own numbers.
+        options: of `DataLoader`: workers, pinned memory.
+    """
+
+    def __init__(
+        self,
+        dataset: AVQADataset,
+        batches: GlobalBatches,
+        collate: Callable[[list[Item]], Batch],
+        seed: int,
+        **options: Any,
+    ) -> None:
+        # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
+        own = torch.Generator().manual_seed(seed)
+        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, generator=own, **options)
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base class returns its own kind of iterator
+        yield from super().__iter__()
