@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import _checks
+from .functional import linear
+from .linear import Linear
 
 
 class Attention(nn.Module):
@@ -51,7 +53,7 @@ class Attention(nn.Module):
         self.dim, self.heads, self.dropout = dim, heads, dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim, device=device, dtype=dtype))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * dim, device=device, dtype=dtype))
-        self.out_proj = nn.Linear(dim, dim, device=device, dtype=dtype)
+        self.out_proj = Linear(dim, dim, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -86,10 +88,10 @@ class Attention(nn.Module):
     def _projected(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
         D = self.dim
         if queries is source:
-            query, key, value = F.linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+            query, key, value = linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         else:
-            query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D])
-            key, value = F.linear(source, self.in_proj_weight[D:], self.in_proj_bias[D:]).chunk(2, dim=-1)
+            query = linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D])
+            key, value = linear(source, self.in_proj_weight[D:], self.in_proj_bias[D:]).chunk(2, dim=-1)
         query, key, value = (rearrange(part, "... t (h c) -> ... h t c", h=self.heads) for part in (query, key, value))
         mask, nothing = None, None
         if padding is not None:
@@ -105,7 +107,7 @@ class Attention(nn.Module):
         D, C = self.dim, self.dim // self.heads
         _, key_weight, value_weight = self.in_proj_weight.view(3, self.heads, C, D)
         value_bias = self.in_proj_bias[2 * D :].view(self.heads, C)
-        query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D]) / math.sqrt(C)
+        query = linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D]) / math.sqrt(C)
         query = rearrange(query, "... l (h c) -> ... h l c", h=self.heads)
         # The key's bias adds the same to every position's score, which the softmax takes out again.
         over_source = rearrange(_each_head(query, key_weight), "... h l d -> ... (h l) d")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from .attention import Attention
+from .linear import Linear
 from .timeline import emptied
 
 
@@ -55,8 +56,8 @@ class QuestionFusion(nn.Module):
         self.self_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
         self.cross_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
         self.question_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.linear1 = nn.Linear(dim, hidden_dim, device=device, dtype=dtype)
-        self.linear2 = nn.Linear(hidden_dim, dim, device=device, dtype=dtype)
+        self.linear1 = Linear(dim, hidden_dim, device=device, dtype=dtype)
+        self.linear2 = Linear(hidden_dim, dim, device=device, dtype=dtype)
         self.norm1 = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.norm2 = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.dropout = nn.Dropout(dropout)
