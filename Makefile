@@ -64,12 +64,13 @@ bench: setup ## verify and time the layers against their baselines on this machi
 
 # Installs nothing and uses whichever python3 is there, as GPU machines come with their own PyTorch.
 gpu: ## tests and benchmarks on a GPU, with the python3 at hand; results also in $$OUT if it is set
-	@python3 -c "import torch, einops, numpy, pytest, hypothesis" || { echo "make gpu: python3 lacks a package"; exit 2; }
+	@python3 -c "import torch, einops, numpy, pytest, hypothesis, tqdm" || { echo "make gpu: python3 lacks a package"; exit 2; }
 	@python3 -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || { echo "make gpu: no CUDA device"; exit 2; }
 	python3 -m pytest -p no:cacheprovider tests/gaussian_moe/test_gpu.py tests/kernels/test_*_kernel*.py \
 		tests/benchmarks/test_benchmarks_gpu.py \
 		$(if $(OUT),--junitxml=$(OUT)/tests.xml)
 	python3 -m benchmarks run $(if $(OUT),--out $(OUT)/bench.json)
+	python3 -m examples.avqa.measure.training_step --compiled --profile $(if $(OUT),--out $(OUT)/training_step.json)
 
 clean: ## remove the environment and all caches; data/ and runs/ stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

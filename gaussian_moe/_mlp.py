@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from . import _checks
+from .linear import Linear
 
 
 def two_layers(
@@ -19,7 +20,7 @@ def two_layers(
     hidden_dim = max(dim // 2, 1) if hidden_dim is None else hidden_dim
     _checks.positive(hidden_dim=hidden_dim)
     return nn.Sequential(
-        nn.Linear(dim, hidden_dim, device=device, dtype=dtype),
+        Linear(dim, hidden_dim, device=device, dtype=dtype),
         nn.ReLU(),
-        nn.Linear(hidden_dim, dim, device=device, dtype=dtype),
+        Linear(hidden_dim, dim, device=device, dtype=dtype),
     )

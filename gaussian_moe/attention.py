@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import _checks
+from .functional import linear
+from .linear import Linear
 
 
 class Attention(nn.Module):
@@ -51,7 +53,7 @@ class Attention(nn.Module):
         self.dim, self.heads, self.dropout = dim, heads, dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim, device=device, dtype=dtype))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * dim, device=device, dtype=dtype))
-        self.out_proj = nn.Linear(dim, dim, device=device, dtype=dtype)
+        self.out_proj = Linear(dim, dim, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -84,28 +86,39 @@ class Attention(nn.Module):
         return projected
 
     def _projected(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
-        D = self.dim
+        D, L, T = self.dim, queries.shape[-2], source.shape[-2]
         if queries is source:
-            query, key, value = F.linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+            query, key, value = linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         else:
-            query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D])
-            key, value = F.linear(source, self.in_proj_weight[D:], self.in_proj_bias[D:]).chunk(2, dim=-1)
-        query, key, value = (rearrange(part, "... t (h c) -> ... h t c", h=self.heads) for part in (query, key, value))
+            # Split at once, so that the gradient is put together at once: each slice's would be padded, then added.
+            weights, biases = torch.split(self.in_proj_weight, [D, 2 * D]), torch.split(self.in_proj_bias, [D, 2 * D])
+            query = linear(queries, weights[0], biases[0])
+            key, value = linear(source, weights[1], biases[1]).chunk(2, dim=-1)
+        leading = torch.broadcast_shapes(queries.shape[:-2], source.shape[:-2])  # type: ignore[no-untyped-call]
+        sequences = math.prod(leading)
+        # Fused kernels take one leading dimension, and not more sequences than a launch can count.
+        flat = (sequences,) if sequences < 2**16 else (sequences, 1)
+        query, key, value = (
+            part.expand(*leading, length, D).reshape(*flat, length, self.heads, D // self.heads).transpose(-2, -3)
+            for part, length in ((query, L), (key, T), (value, T))
+        )
         mask, nothing = None, None
         if padding is not None:
             nothing = padding.all(-1, keepdim=True)
             # A softmax over nothing is NaN: such a source is attended to whole, and its result replaced by 0.
-            mask = ~(padding & ~nothing)[..., None, None, :]
+            mask = ~(padding & ~nothing)
+            mask = mask.expand(*leading, T).reshape(*flat, 1, 1, T)
         dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        attended = rearrange(attended, "... h t c -> ... t (h c)")
+        attended = attended.transpose(-2, -3).reshape(*leading, L, D)
         return attended if nothing is None else attended.masked_fill(nothing.unsqueeze(-1), 0.0)
 
     def _absorbed(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
         D, C = self.dim, self.dim // self.heads
-        _, key_weight, value_weight = self.in_proj_weight.view(3, self.heads, C, D)
-        value_bias = self.in_proj_bias[2 * D :].view(self.heads, C)
-        query = F.linear(queries, self.in_proj_weight[:D], self.in_proj_bias[:D]) / math.sqrt(C)
+        query_weight, key_weight, value_weight = self.in_proj_weight.chunk(3)
+        query_bias, _, value_bias = self.in_proj_bias.chunk(3)
+        key_weight, value_weight = (weight.view(self.heads, C, D) for weight in (key_weight, value_weight))
+        query = linear(queries, query_weight, query_bias) / math.sqrt(C)
         query = rearrange(query, "... l (h c) -> ... h l c", h=self.heads)
         # The key's bias adds the same to every position's score, which the softmax takes out again.
         over_source = rearrange(_each_head(query, key_weight), "... h l d -> ... (h l) d")
@@ -119,7 +132,7 @@ class Attention(nn.Module):
         attention = F.dropout(attention, self.dropout, self.training)
         average = rearrange(attention.to(source.dtype) @ source, "... (h l) d -> ... h l d", h=self.heads)
         total = rearrange(attention.sum(-1), "... (h l) -> ... h l 1", h=self.heads).to(average.dtype)
-        attended = _each_head(average, value_weight.transpose(-1, -2)) + total * value_bias.unsqueeze(-2)
+        attended = _each_head(average, value_weight.transpose(-1, -2)) + total * value_bias.view(self.heads, 1, C)
         return rearrange(attended, "... h l c -> ... l (h c)")
 
     def extra_repr(self) -> str:

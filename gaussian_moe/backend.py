@@ -18,6 +18,8 @@ SMALL_COMPILED = 70_000_000
 """The same within a compiled graph, where plain operations cost less."""
 SMALL_SHORT = 190_000_000
 """The same within a compiled graph without gradients, of clips shorter than SHORT: of those little can be skipped."""
+SMALL_LINEAR = 2**22
+"""Multiplications of a linear map below which the same holds."""
 SHORT = 256
 _COMPILES_SYMBOLS = torch.__version__ >= "2.8"
 """The compiler knows `statically_known_true`."""
@@ -80,14 +82,21 @@ def is_small(multiplications: int, num_frames: int, needs_grad: bool) -> bool:
     """
     if not torch.compiler.is_compiling():
         return multiplications < SMALL
+    if not needs_grad and surely_below(num_frames, SHORT):
+        return surely_below(multiplications, SMALL_SHORT)
+    return surely_below(multiplications, SMALL_COMPILED)
+
+
+def surely_below(size: int, limit: int) -> bool:
+    """Whether a size is below a limit; one that is a symbol of a compiled graph counts as large."""
+    if not torch.compiler.is_compiling():
+        return size < limit
     if not _COMPILES_SYMBOLS:
         return False
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     # An ordinary comparison of symbols would be a guard, and the graph would be compiled once more on its other side.
-    if not needs_grad and statically_known_true(num_frames < SHORT):
-        return statically_known_true(multiplications < SMALL_SHORT)
-    return statically_known_true(multiplications < SMALL_COMPILED)
+    return statically_known_true(size < limit)
 
 
 def _exporting() -> str | None:

@@ -1,21 +1,27 @@
 """The stateless operations under the layers; the layers call nothing else.
 
-B batch, S streams, Q questions of one clip, T frames, D channels, H hidden, E experts, K experts in use.
+B batch, S streams, Q questions of one clip, T frames, D channels, H hidden, E experts, K experts in use;
+of a linear map M rows, N output channels, P input channels.
 """
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from . import _autocast, _checks
-from .backend import fused, is_small
+from .backend import SMALL_LINEAR, VARIABLE, fused, is_small, surely_below
 from .kernels.expert_mix import expert_mix_reference
 from .kernels.expert_mix import op as mix_op
 from .kernels.expert_pool import expert_pool_factored
 from .kernels.expert_pool import op as pool_op
 from .kernels.gaussian_weights import gaussian_weights_reference
 from .kernels.gaussian_weights import op as weights_op
+from .kernels.linear import op as linear_op
+from .kernels.product import ONEDNN
 from .timeline import Clock, emptied, frame_clock, frame_times, padding_from_lengths
 
 __all__ = ["gaussian_expert_pool", "gaussian_weights"]
@@ -184,6 +190,34 @@ def gaussian_expert_pool(
     return pooled if gates.dim() == 3 else pooled.squeeze(1)
 
 
+def linear(
+    x: Tensor,  # [..., P]
+    weight: Tensor,  # [N, P]
+    bias: Tensor | None = None,  # [N]
+) -> Tensor:  # [..., N]
+    """`x W^T + b`, as `F.linear`.
+
+    Large products of float32 on a CPU go to oneDNN, whichever library PyTorch asks there; that is not so while
+    exporting, under autocast, and where the environment's GAUSSIAN_MOE_BACKEND is "torch".
+
+    Args:
+        x: [..., P].
+        weight: [N, P].
+        bias: [N].
+
+    Example:
+        >>> import torch
+        >>> from gaussian_moe.functional import linear
+        >>> linear(torch.randn(2, 60, 768), torch.randn(512, 768)).shape
+        torch.Size([2, 60, 512])
+    """
+    if not _by_operator(x, weight, bias):
+        return F.linear(x, weight, bias)
+    linear_op.count_flops()
+    flat: Tensor = linear_op.linear(x.reshape(-1, x.shape[-1]), weight, bias)
+    return flat.view(*x.shape[:-1], weight.shape[0])
+
+
 def _pooled_states(
     frames: Tensor,  # [B, S, T, D]
     weight1: Tensor,  # [E, H, D]
@@ -218,6 +252,16 @@ def _mixed(
     bank = weight2.to(state.dtype), bias2.to(state.dtype)
     mixed: Tensor = mix_op.expert_mix(state, mass, gates.to(mass.dtype), indices, *bank)
     return mixed
+
+
+def _by_operator(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    if x.device.type != "cpu" or not ONEDNN or os.environ.get(VARIABLE) == "torch":
+        return False
+    if any(tensor is not None and tensor.dtype != torch.float32 for tensor in (x, weight, bias)):
+        return False
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_exporting():
+        return False
+    return not surely_below(x.numel() * weight.shape[0], SMALL_LINEAR)
 
 
 def _needs_grad(*inputs: Tensor | None) -> bool:

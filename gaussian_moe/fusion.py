@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from .attention import Attention
+from .linear import Linear
 from .timeline import emptied
 
 
@@ -55,8 +56,8 @@ class QuestionFusion(nn.Module):
         self.self_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
         self.cross_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
         self.question_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.linear1 = nn.Linear(dim, hidden_dim, device=device, dtype=dtype)
-        self.linear2 = nn.Linear(hidden_dim, dim, device=device, dtype=dtype)
+        self.linear1 = Linear(dim, hidden_dim, device=device, dtype=dtype)
+        self.linear2 = Linear(hidden_dim, dim, device=device, dtype=dtype)
         self.norm1 = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.norm2 = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.dropout = nn.Dropout(dropout)
@@ -109,23 +110,33 @@ class QuestionFusion(nn.Module):
         _checks.padding_mask("words_padding_mask", words_padding_mask, words.shape[:-1])
         audio, video = emptied(audio, audio_padding_mask), emptied(video, video_padding_mask)
         words = emptied(words, words_padding_mask)
+        if audio.shape == video.shape and (audio_padding_mask is None) == (video_padding_mask is None):
+            # Both directions at once: half as many steps, and the words are projected once.
+            both, padding, other_padding = torch.stack((audio, video)), None, None
+            if audio_padding_mask is not None and video_padding_mask is not None:
+                padding = torch.stack((audio_padding_mask, video_padding_mask))
+                other_padding = padding.flip(0)
+            if words_padding_mask is not None:
+                words_padding_mask = words_padding_mask.unsqueeze(0)
+            fused = self._direction(both, both.flip(0), words.unsqueeze(0), padding, other_padding, words_padding_mask)
+            return fused[0], fused[1]
         fused_audio = self._direction(audio, video, words, audio_padding_mask, video_padding_mask, words_padding_mask)
         fused_video = self._direction(video, audio, words, video_padding_mask, audio_padding_mask, words_padding_mask)
         return fused_audio, fused_video
 
     def _direction(
         self,
-        x: Tensor,
-        other: Tensor,
-        words: Tensor,
-        x_padding: Tensor | None,
-        other_padding: Tensor | None,
-        words_padding: Tensor | None,
-    ) -> Tensor:
+        x: Tensor,  # [..., T, D]
+        other: Tensor,  # [..., T', D]
+        words: Tensor,  # [..., (Q,) L, D]
+        x_padding: Tensor | None,  # [..., T] bool
+        other_padding: Tensor | None,  # [..., T'] bool
+        words_padding: Tensor | None,  # [..., (Q,) L] bool
+    ) -> Tensor:  # [..., (Q,) T, D]
         h = x + self.dropout(self.self_attention(x, x, x_padding))
         h = h + self.dropout(self.cross_attention(x, other, other_padding))
-        if words.dim() == 4:
-            x, h = x.unsqueeze(1), h.unsqueeze(1)
+        if words.dim() > x.dim():
+            x, h = x.unsqueeze(-3), h.unsqueeze(-3)
         h = self.norm1(h + self.dropout(self.question_attention(x, words, words_padding)))
         hidden = self.dropout(torch.relu(self.linear1(h)))
         out: Tensor = self.norm2(h + self.dropout(self.linear2(hidden)))

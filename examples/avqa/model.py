@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, Routing, TemporalMoE
+from gaussian_moe.linear import Linear
 
 from .cross_modal import CrossModalFusion
 from .outputs import AVQAOutput
@@ -83,12 +84,12 @@ class QATiger(nn.Module):
         if pooling not in get_args(Pooling):
             raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got {pooling!r}")
         question_dim = video_dim if question_dim is None else question_dim
-        self.audio_projection = nn.Linear(audio_dim, dim)
-        self.video_projection = nn.Linear(video_dim, dim)
-        self.patch_projection = nn.Linear(patch_dim, dim)
+        self.audio_projection = Linear(audio_dim, dim)
+        self.video_projection = Linear(video_dim, dim)
+        self.patch_projection = Linear(patch_dim, dim)
         # Without the question's fusion nothing reads the words.
-        self.words_projection = nn.Linear(question_dim, dim) if question_fusion else None
-        self.question_projection = nn.Linear(question_dim, dim)
+        self.words_projection = Linear(question_dim, dim) if question_fusion else None
+        self.question_projection = Linear(question_dim, dim)
         self.fusion = (QuestionFusion if question_fusion else CrossModalFusion)(dim, heads, dropout=dropout)
         self.patch_fusion = PatchFusion(dim, heads, dropout=dropout)
         mixtures: dict[str, Any] = {

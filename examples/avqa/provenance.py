@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -14,17 +14,29 @@ import torch
 PACKAGES = ("torch", "lightning", "transformers", "av", "numpy")
 
 
-def provenance() -> dict[str, str]:
-    """Date, device, versions and commit."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
-    versions = {package: version(package) for package in PACKAGES}
+def provenance(device: str | None = None) -> dict[str, str]:
+    """Date, device, versions and commit.
+
+    Args:
+        device: "cpu" or "cuda"; by default cuda where there is one.
+    """
+    cuda = torch.cuda.is_available() if device is None else device == "cuda"
+    name = torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores"
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "device": f"{device}, {platform.machine()}",
+        "device": f"{name}, {platform.machine()}",
         "python": platform.python_version(),
         "commit": _commit(),
-        **versions,
+        **{package: _version(package) for package in PACKAGES},
     }
+
+
+def _version(package: str) -> str:
+    """The version, or "none": a machine that only measures need not have every package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _commit() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from gaussian_moe.attention import Attention
 from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, stirred
@@ -130,3 +131,22 @@ def test_parameters_and_initialisation_are_torchs() -> None:
         assert got.shape == wanted.shape
         assert got.std().item() == pytest.approx(wanted.std().item(), rel=0.05, abs=1e-12)
         assert got.abs().max().item() == pytest.approx(wanted.abs().max().item(), rel=0.05, abs=1e-12)
+
+
+def test_more_sequences_than_a_launch_can_count() -> None:
+    ours, _ = pair()
+    query = torch.randn(2**15 + 1, 2, 4, DIM, dtype=torch.float64)
+    with torch.no_grad():
+        whole = ours(query, query)
+        for part in (slice(0, 2), slice(-2, None)):
+            assert_close(whole[part], ours(query[part].clone(), query[part].clone()))
+
+
+@pytest.mark.parametrize("leading", [(6,), (2, 3), (2, 1, 3)])
+def test_any_leading_shape_reaches_a_fused_kernel(leading: tuple[int, ...]) -> None:
+    """Fused kernels take one leading dimension; others would silently be computed in plain operations."""
+    ours = stirred(Attention(DIM, HEADS))
+    x = torch.randn(*leading, 4, DIM)
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as recorded:
+        ours(x, x)
+    assert any("flash_attention" in event.key for event in recorded.key_averages())
