@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -76,23 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
-    function = getattr(importlib.import_module(f".{command.module}", __package__), command.function)
-    description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
-    parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
-    parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
-    skipped: set[str | int] = set()
-    if command.several:
-        parser.add_argument(command.several, nargs="+", type=str, help="as told above")
-        skipped.add(command.several)
-    parser.add_function_arguments(function, as_group=False, as_positional=command.positional, skip=skipped)
-    for section in command.unused:
-        parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
+    parser = command_parser(name)
     options: Namespace = parser.parse_args([_underscored(argument) for argument in arguments[1:]])
     values = dict(parser.instantiate_classes(options).items(nested=False))
     for unused in ("config", *command.unused):
         values.pop(unused, None)
     try:
-        function(**values)
+        command_function(name)(**values)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -114,6 +104,31 @@ def _underscored(argument: str) -> str:
     """The name of an option may be spelt with hyphens too; its value stays as it is."""
     name, equals, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
+
+
+def command_function(name: str) -> Callable[..., None]:
+    """The function of a command, whose module is imported now."""
+    command = COMMANDS[name]
+    function: Callable[..., None] = getattr(
+        importlib.import_module(f".{command.module}", __package__), command.function
+    )
+    return function
+
+
+def command_parser(name: str) -> ArgumentParser:
+    """What reads a command's options."""
+    command, function = COMMANDS[name], command_function(name)
+    description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
+    parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
+    parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
+    skipped: set[str | int] = set()
+    if command.several:
+        parser.add_argument(command.several, nargs="+", type=str, help="as told above")
+        skipped.add(command.several)
+    parser.add_function_arguments(function, as_group=False, as_positional=command.positional, skip=skipped)
+    for section in command.unused:
+        parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
+    return parser
 
 
 def _overview() -> str:

@@ -17,7 +17,7 @@ from examples.avqa.encoders import load_encoders
 from examples.avqa.errors import UserError
 from examples.avqa.fit import load_model
 from examples.avqa.picture import Looked, draw_answer
-from tests.examples.tiny_run import ANSWERS, MODEL, TinyData, epochs, train_tiny
+from tests.examples.tiny_run import ANSWERS, MODEL, TinyData, epochs, train_tiny, write_data
 from tests.examples.tiny_videos import write_video
 
 QUESTION = "How many instruments sound?"
@@ -123,8 +123,9 @@ def test_what_cannot_be_answered(tiny_run: Path, video: Path, arguments: dict[st
 
 
 def test_a_model_without_experts_answers_without_a_picture(
-    tiny: TinyData, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tiny = write_data(tmp_path / "data")
     run = train_tiny(tiny, tmp_path / "run", trainer=epochs(1), model=replace(MODEL, architecture="tspm", top_frames=2))
     answer(video, QUESTION, run, picture=tmp_path / "out.png")
     shown = capsys.readouterr().out

@@ -8,28 +8,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from jsonargparse import ArgumentParser
 
 from examples.avqa import cli
-from examples.avqa.cli import COMMANDS, Command, main
-from examples.avqa.fit import check_settings
+from examples.avqa.cli import COMMANDS, command_function, main
 from tests.examples.tiny_run import MODEL_OPTIONS, TRAINER_OPTIONS, TinyData, everything
 from tests.examples.tiny_videos import write_video
 
 CONFIGS = sorted((Path(cli.__file__).parent / "configs").glob("*.yaml"))
 MODEL_CONFIGS = [path for path in CONFIGS if "model" in yaml.safe_load(path.read_text(encoding="utf-8"))]
-
-
-def _function(command: Command) -> Callable[..., None]:
-    function: Callable[..., None] = getattr(import_module(f"examples.avqa.{command.module}"), command.function)
-    return function
 
 
 def _exit_code(arguments: list[str]) -> int | str | None:
@@ -43,7 +35,7 @@ def _exit_code(arguments: list[str]) -> int | str | None:
 def test_help_names_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code([name, "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in inspect.signature(_function(COMMANDS[name])).parameters:
+    for option in inspect.signature(command_function(name)).parameters:
         assert option in shown
     assert "Args:" not in shown
 
@@ -52,23 +44,6 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
     assert (main(["--help"]), main([])) == (0, 2)
     shown = capsys.readouterr().out
     assert all(shown.count(f"\n  {name} ") == 2 for name in COMMANDS)
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_every_shipped_config_is_one_of_its_command(config: Path) -> None:
-    fields = yaml.safe_load(config.read_text(encoding="utf-8"))
-    names = ["fit", "compare"] if "model" in fields else ["concert"]
-    # `fit` and `compare` share what a config holds, but for the seeds.
-    name = names[-1] if "seeds" in fields or "seed" not in fields else names[0]
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_function_arguments(_function(COMMANDS[name]), as_group=False)
-    others = ["--out", "somewhere"]
-    if "model" in fields and "answers" not in fields["data"]:
-        others += [text for part in ("answers", "train", "val") for text in (f"--data.{part}", "x.json")]
-    given = parser.instantiate_classes(parser.parse_args(["--config", str(config), *others]))
-    if "model" in fields:
-        check_settings(given.data, given.model, given.optimizer, given.trainer, [1])
 
 
 @pytest.mark.parametrize("config", MODEL_CONFIGS, ids=lambda path: path.stem)

@@ -70,9 +70,9 @@ def _alone(model: QATiger, data: TinyData, batch: int, order: bool) -> torch.Ten
         rows = prepared.store.rows(question.text for question in asked)
         with torch.no_grad():
             logits = model(
-                torch.stack([clip.audio for clip in clips]),
-                torch.stack([clip.video for clip in clips]),
-                torch.stack([clip.patches for clip in clips]),
+                torch.stack([clip.audio for clip in clips]).float(),
+                torch.stack([clip.video for clip in clips]).float(),
+                torch.stack([clip.patches for clip in clips]).float(),
                 prepared.store.question[rows],
                 prepared.store.words[rows],
                 words_padding_mask=prepared.store.padding_mask[rows],

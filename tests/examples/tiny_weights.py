@@ -20,11 +20,11 @@ WORDS, PROJECTED, PICTURE = 12, 8, 28
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def write_weights(folder: Path, seed: int = 0) -> Path:
-    """Writes clip/, vit/ and vggish/; features are then 6 (sound), 8 (picture) and 5 × 16 (patches) wide."""
+def write_weights(folder: Path, seed: int = 0, projected: int = PROJECTED) -> Path:
+    """Writes clip/, vit/ and vggish/; features are then 6 (sound), `projected` (picture) and 5 × 16 (patches) wide."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        write_clip(folder / "clip")
+        write_clip(folder / "clip", projected)
         vit = MergingViT(VIT, merges=(0,) * VIT.depth)
         state = {name: value + 0.1 * torch.randn_like(value) for name, value in vit.state_dict().items()}
         (folder / "vit").mkdir(parents=True)
@@ -40,7 +40,7 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_clip(folder: Path) -> None:
+def write_clip(folder: Path, projected: int = PROJECTED) -> None:
     """A CLIP model with a tokenizer that knows single letters and the word `is`."""
     folder.mkdir(parents=True)
     letters = sorted(ByteLevel.alphabet())
@@ -53,6 +53,6 @@ def write_clip(folder: Path) -> None:
     config = CLIPConfig(
         text_config={"vocab_size": len(vocabulary), "hidden_size": WORDS, **tokens, **sizes},
         vision_config={"hidden_size": 10, "image_size": PICTURE, "patch_size": 14, **sizes},
-        projection_dim=PROJECTED,
+        projection_dim=projected,
     )
     CLIPModel(config).save_pretrained(folder)

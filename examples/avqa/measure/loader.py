@@ -27,7 +27,7 @@ from tqdm import tqdm
 from ..annotations import Question, Vocabulary
 from ..config import DataConfig
 from ..data import Batch, ClipSampler
-from ..encoders import MODALITIES, EncodedText, FeatureDims, load_encoders
+from ..encoders import MODALITIES, EncodedText, FeatureDims, Purpose, load_encoders
 from ..errors import UserError
 from ..features import FeatureFolder, FeatureSource
 from ..files import write_json
@@ -50,6 +50,11 @@ class SyntheticText:
 
     name = "synthetic"
     dims = DIMS
+    words_dtype = torch.float32
+
+    def weights_id(self, purpose: Purpose) -> str:
+        """There is one kind only."""
+        return ""
 
     def encode_text(self, texts: Sequence[str]) -> EncodedText:
         """Encodes each text by a generator of its own."""
