@@ -8,7 +8,7 @@ DEMO_RUN ?= runs/demo
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table readme test test-all check format bench gpu clean
+.PHONY: help setup demo table measure readme test test-all check format bench gpu clean
 
 help: ## list what one can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,11 +29,17 @@ demo: setup ## concerts -> features -> training -> test -> an answer with its pi
 	$(PY) -m examples.avqa test --run $(DEMO_RUN)
 	$(PY) -m examples.avqa answer $(DEMO_DATA)/videos/test_00000.mp4 "Which instrument is the first to come in?" --run $(DEMO_RUN)
 
-table: setup ## the README's accuracy table: three seeds of two models (hours; resumes)
+table: setup ## the README's accuracy table: three seeds of six systems (hours; resumes)
 	$(PY) -m examples.avqa concert --out data/concerts
 	$(PY) -m examples.avqa extract --videos data/concerts/videos --out data/concerts/features
 	$(PY) -m examples.avqa compare --config examples/avqa/configs/concerts.yaml --out runs/concerts \
 		--jobs $(WORKERS) --record examples/avqa/recorded/concerts.json
+	$(PY) -m examples.avqa.readme
+
+measure: setup ## the README's training step and loaders, on a machine with nothing else to do (10 minutes)
+	$(PY) -m examples.avqa.measure.costs --out examples/avqa/recorded/costs.json
+	$(PY) -m examples.avqa.measure.loader --out examples/avqa/recorded/loader.json
+	$(PY) -m examples.avqa.measure.training_step --profile --out examples/avqa/recorded/training_step.json
 	$(PY) -m examples.avqa.readme
 
 readme: setup ## write the recorded figures into the README and draw the charts again

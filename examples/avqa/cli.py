@@ -46,7 +46,7 @@ COMMANDS = {
         resumes=False,
         unused=("model", "optimizer", "trainer", "seed", "seeds", "systems", "jobs", "record", "if_finished"),
     ),
-    "fit": Command("fit", "fit", "train QA-TIGER"),
+    "fit": Command("fit", "fit", "train QA-TIGER, one of its ablations, or TSPM"),
     "test": Command(
         "testing",
         "test",
@@ -61,7 +61,7 @@ COMMANDS = {
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),
-    "compare": Command("compare", "compare", "train and test models over several seeds: the README's table"),
+    "compare": Command("compare", "compare", "train and test several systems over several seeds: the README's table"),
 }
 
 

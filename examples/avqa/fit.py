@@ -28,7 +28,8 @@ from .saving import BEST, LAST, Checkpoints
 from .training import check_trainer, make_trainer, quiet_lightning
 
 SETTINGS, FINISHED, METRICS = "settings.json", "finished.json", "metrics.csv"
-
+_WITHOUT_EFFECT = {"data.workers"}
+"""Settings that change no result: a run may go on with others."""
 
 rank_zero_print = rank_zero_only(print)
 
@@ -222,7 +223,8 @@ def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = Fals
         return
     before, now = _flat(load_settings(out)), _flat(settings)
     before = {name: value for name, value in _defaults().items() if name in now} | before
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    names = (before.keys() | now.keys()) - _WITHOUT_EFFECT
+    changed = sorted(name for name in names if before.get(name) != now.get(name))
     if changed:
         raise UserError(
             f"out: {out} holds a run with other settings ({', '.join(changed)}); choose another folder or delete it"

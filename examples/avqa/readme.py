@@ -1,4 +1,4 @@
-"""Writes the recorded figures into the README: `python -m examples.avqa.readme`."""
+"""Writes the recorded figures into the README and docs/reproduce.md: `python -m examples.avqa.readme`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from typing import Any
 from .annotations import read_json
 from .errors import UserError
 from .files import write_text
+from .measure.costs_table import costs_table
+from .measure.loader_table import loader_table
+from .measure.tables import parts, training_step
 from .results import tables_from_json, to_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "reproduce.md")
+"""What holds blocks of recorded figures."""
 RECORDED = Path(__file__).with_name("recorded")
 
 
 def rendered(text: str) -> str:
-    """The README with each `<!-- recorded: NAME -->` block filled from recorded/NAME.json.
+    """A page with each `<!-- recorded: NAME -->` block filled from recorded/NAME.json.
 
     Raises:
         UserError: a block that nothing renders, or a recorded file that is missing or broken.
@@ -50,14 +55,20 @@ def recorded_on(made: Mapping[str, str]) -> str:
 
 RENDERERS: dict[str, Callable[[Any, Path], str]] = {
     "concerts": accuracies,
+    "costs": lambda record, path: costs_table(record),
+    "loader": loader_table,
+    "training_step": lambda record, path: training_step(record),
+    "training_step_parts": lambda record, path: parts(record),
 }
 """Block -> what makes Markdown of the value in recorded/BLOCK.json; the path is for messages."""
+_FILES = {"training_step_parts": "training_step"}
+"""Blocks that share another's file."""
 
 
 def _block(name: str) -> str:
     if name not in RENDERERS:
         raise UserError(f"no block is called {name!r}; known are {', '.join(RENDERERS)}")
-    path = RECORDED / f"{name}.json"
+    path = RECORDED / f"{_FILES.get(name, name)}.json"
     value = read_json(path, "recorded results")
     try:
         return f"\n{RENDERERS[name](value, path)}\n\n"
@@ -67,16 +78,17 @@ def _block(name: str) -> str:
 
 
 def main() -> int:
-    """Rewrites the README where a figure changed."""
-    try:
-        before = README.read_text(encoding="utf-8")
-        after = rendered(before)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if after != before:
-        write_text(README, after)
-    print(f"{README.name}: {'written' if after != before else 'up to date'}")
+    """Rewrites the pages where a figure changed."""
+    for page in PAGES:
+        try:
+            before = page.read_text(encoding="utf-8")
+            after = rendered(before)
+        except (UserError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        if after != before:
+            write_text(page, after)
+        print(f"{page.name}: {'written' if after != before else 'up to date'}")
     return 0
 
 

@@ -65,7 +65,7 @@ def run_both_orders(path: Path, data: DataConfig, model: ModelConfig | None, spl
 
 def _check_widths(released: Released, data: DataConfig) -> None:
     """Compares what the weights read with what the preset gives, before any feature is read."""
-    given = feature_dims(load_encoders(data.encoder).dims, constant=data.features is None)
+    given = feature_dims(load_encoders(data.encoder, data.weights).dims, constant=data.features is None)
     for kind, width in released.feature_dims.items():
         if given[kind] != width:
             source = "constant features" if data.features is None else f"the preset {data.encoder!r}"

@@ -104,7 +104,7 @@ def load_data_config(run: Path) -> DataConfig:
     Raises:
         UserError: the folder is no run.
     """
-    paths = ("answers", "train", "val", "test", "features", "questions_cache")
+    paths = ("answers", "train", "val", "test", "features", "weights", "questions_cache")
     settings = load_settings(run)["data"]
     fields: dict[str, Any] = {
         name: Path(value) if name in paths and value is not None else value for name, value in settings.items()

@@ -140,6 +140,18 @@ def test_other_settings_are_refused(
     assert everything(run) == before
 
 
+def test_settings_that_change_no_result_and_new_options_at_their_defaults_are_the_same_run(
+    tiny: TinyData, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    settings = json.loads((run / "settings.json").read_text())
+    del settings["model"]["top_frames"], settings["data"]["weights"]
+    (run / "settings.json").write_text(json.dumps(settings))
+    train_tiny(tiny, run, if_finished="skip", data=replace(tiny.config, workers=3))
+    with pytest.raises(UserError, match=r"other settings \(model.top_frames\)"):
+        train_tiny(tiny, run, if_finished="skip", model=replace(MODEL, top_frames=3))
+
+
 def test_a_broken_checkpoint_is_told_before_training_goes_on(tiny: TinyData, tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "finished.json").unlink()

@@ -22,6 +22,7 @@ from ..files import write_json
 from ..model import QATiger
 from ..provenance import provenance
 from ..tspm import TSPM
+from .costs_table import costs_table
 
 DATA_SETS: Mapping[str, Mapping[str, int]] = {
     "MUSIC-AVQA": {"videos": 9288, "train": 31927},
@@ -102,41 +103,14 @@ def count() -> dict[str, Any]:
             "train_flops": steps * a_step["QA-TIGER"],
             "steps": steps,
         }
-    return {"provenance": provenance(), "a_frame": a_frame, "a_step": a_step, "sets": sets, "sustained": SUSTAINED}
-
-
-def to_markdown(record: Mapping[str, Any]) -> str:
-    """The figures as Markdown: one table of the parts, one of the data sets."""
-    lines = ["| part | GFLOPs |", "| --- | ---: |"]
-    lines += [f"| {name}, one second of video | {value / 1e9:.4g} |" for name, value in record["a_frame"].items()]
-    lines += [
-        f"| {name}, one training step of {BATCH} | {value / 1e9:.4g} |" for name, value in record["a_step"].items()
-    ]
-    lines += [
-        "",
-        "| videos | | float32 files | `extract`'s folder | packed store | extraction, at least | training, at least |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, sizes in record["sets"].items():
-        hours = [sizes[part] / record["sustained"] / 3600 for part in ("extract_flops", "train_flops")]
-        training = f"{hours[1]:.2f} h ({sizes['steps']} steps)" if sizes["steps"] else "–"
-        lines.append(
-            f"| {name} | {sizes['videos']} | {sizes['published_bytes'] / 1e9:.1f} GB "
-            f"| {sizes['folder_bytes'] / 1e9:.1f} GB | {sizes['store_bytes'] / 1e9:.1f} GB "
-            f"| {hours[0]:.2f} h | {training} |"
-        )
-    made = record["provenance"]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Bytes and multiplications are counted ({made['date']}, commit {made['commit']}, torch {made['torch']}); "
-            f"hours are **estimated**, not measured, and a lower bound: those multiplications at a sustained "
-            f"{record['sustained'] / 1e12:.0f} TFLOP/s on one GPU in half precision. Decoding videos, reading features "
-            "and starting kernels come on top; in training they are most of it.",
-            "",
-        ]
-    )
+    return {
+        "provenance": provenance(),
+        "a_frame": a_frame,
+        "a_step": a_step,
+        "sets": sets,
+        "sustained": SUSTAINED,
+        "batch": BATCH,
+    }
 
 
 def main() -> None:
@@ -146,7 +120,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     record = count()
     write_json(out, record)
-    print(to_markdown(record))
+    print(costs_table(record))
     print(f"Written to {out}")
 
 

@@ -109,8 +109,7 @@ class TrainingStep:
         self.model: nn.Module = make_model(implementation, sizes, state).to(device)
         self._call: Callable[..., Any] = torch.compile(self.model, dynamic=False) if compiled else self.model
         # As the published training has it: torch's own choice. Ours asks for one pass over all parameters.
-        options = {"fused": True} if implementation == "ours" else {}
-        self.optimizer = torch.optim.Adam(self.model.parameters(), LEARNING_RATE, BETAS, **options)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), LEARNING_RATE, BETAS)
 
     @property
     def name(self) -> str:

@@ -66,12 +66,11 @@ def _caption(record: Mapping[str, Any]) -> str:
     sizes = settings["sizes"]
     threads = f", {settings['threads']} threads" if settings["device"] == "cpu" else ""
     return (
-        f"A training step is forward, cross-entropy, backward and Adam (fused in ours, PyTorch's choice in the "
-        f"published one), dropout on, on synthetic features in memory: B {sizes['B']}, T {sizes['T']}, "
-        f"{sizes['N']} patches, {sizes['L']} words, D {sizes['D']}, E {sizes['E']}, K {sizes['K']}. Median (20th … "
-        f"80th percentile) of {settings['rounds']} rounds in which all take turns; the error is the larger of loss "
-        f"and gradients against the published computation in float64, accepted up to twice the published one's own "
-        f"({_bounds(record)}). "
+        "A training step is forward, cross-entropy, backward and Adam, dropout on, on synthetic features in memory: "
+        f"B {sizes['B']}, T {sizes['T']}, {sizes['N']} patches, {sizes['L']} words, D {sizes['D']}, E {sizes['E']}, "
+        f"K {sizes['K']}. Median (20th … 80th percentile) of {settings['rounds']} rounds in which all take turns; the "
+        "error is the larger of loss and gradients against the published computation in float64, accepted up to twice "
+        f"the published one's own ({_bounds(record)}). "
         f"Recorded on {made['date']} at commit {made['commit']}: {made['device']}{threads}, "
         f"Python {made['python']}, torch {made['torch']}."
     )
