@@ -71,7 +71,7 @@ def _block(name: str) -> str:
     path = RECORDED / f"{_FILES.get(name, name)}.json"
     value = read_json(path, "recorded results")
     try:
-        return f"\n{RENDERERS[name](value, path)}\n\n"
+        return f"\n{RENDERERS[name](value, path).rstrip()}\n\n"
     # KeyError, IndexError: a part lacks. TypeError, AttributeError: a part is of another kind. ValueError: of no sense.
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is no record of {name} ({error!r}); make it again") from error

@@ -34,7 +34,7 @@ def costs_table(record: Mapping[str, Any]) -> str:
             "",
             f"Bytes and multiplications are counted ({made['date']}, commit {made['commit']}, torch {made['torch']}); "
             f"hours are **estimated**, not measured, and a lower bound: those multiplications at a sustained "
-            f"{record['sustained'] / 1e12:.0f} TFLOP/s on one GPU in half precision. Decoding videos, reading features "
+            f"{record['sustained'] / 1e12:.0f} TFLOP/s on one GPU in float32. Decoding videos, reading features "
             "and starting kernels come on top; in training they are most of it.",
             "",
         ]
