@@ -44,6 +44,7 @@ def pack(
     features: Path,
     out: Path,
     encoder: str = "small",
+    weights: Path | None = None,
     folders: dict[str, str] | None = None,
     frames: int | None = None,
     skip_broken: bool = False,
@@ -56,6 +57,7 @@ def pack(
         features: a feature folder, of `extract` or of others.
         out: the store, a folder.
         encoder: preset that the features were made with.
+        weights: for encoder paper, a folder of weights whose features are of other widths than the published ones.
         folders: names of the modalities' folders where they differ from the preset's, as in --folders.audio vggish
             --folders.video frame_ViT-L14@336px --folders.patches visual_tome14.
         frames: keep at most so many frames of a video, the first ones; by default all.
@@ -66,7 +68,7 @@ def pack(
         UserError: a video is broken (without `skip_broken`), none can be packed, the disk is too full, or `out` holds
             something else.
     """
-    encoders = load_encoders(encoder)
+    encoders = load_encoders(encoder, weights)
     if not features.is_dir() or is_store(features):
         raise UserError(f"features: {features} is no feature folder; make one with: python -m examples.avqa extract")
     if out.exists() and not out.is_dir():

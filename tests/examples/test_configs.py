@@ -14,6 +14,7 @@ from examples.avqa.cli import command_parser, main
 from examples.avqa.encoders import MODALITIES, load_encoders
 from examples.avqa.features import FeatureFolder, IndexRecord
 from examples.avqa.fit import check_settings
+from examples.avqa.metrics_file import read_metrics
 from tests.examples.tiny_run import CLIPS, TinyData, write_data
 from tests.examples.tiny_weights import WORDS, write_weights
 
@@ -94,3 +95,20 @@ def test_fit_runs_a_step_with_it(config: Path, data: dict[str, TinyData], weight
     finished = json.loads((tmp_path / "run" / "finished.json").read_text())
     assert finished["epochs"] == 1
     assert (tmp_path / "run" / "best.ckpt").is_file()
+
+
+def test_a_packed_store_of_other_widths_trains_like_its_folder(
+    data: dict[str, TinyData], weights: Path, tmp_path: Path
+) -> None:
+    paper, config = data["paper"], Path(cli.__file__).parent / "configs" / "music_avqa_tspm.yaml"
+    features = str(paper.config.features)
+    packing = ["pack", "--features", features, "--out", str(tmp_path / "packed"), "--encoder", "paper"]
+    assert main([*packing, "--weights", str(weights)]) == 0
+    losses = []
+    for name, source in (("folder", features), ("store", str(tmp_path / "packed"))):
+        options = [*paper.options(features=source), "--data.weights", str(weights), "--model.dim", "16"]
+        options += ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+        assert main(["fit", "--config", str(config), *options, "--out", str(tmp_path / name)]) == 0
+        losses.append([float(row["train/loss"]) for row in read_metrics(tmp_path / name / "metrics.csv")])
+    # Half precision rounds the sound, which the folder keeps in single.
+    assert losses[0] == pytest.approx(losses[1], abs=1e-2)
