@@ -17,8 +17,7 @@ from .measure.tables import parts, training_step
 from .results import tables_from_json, to_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "reproduce.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduce.md")
 """What holds blocks of recorded figures."""
 RECORDED = Path(__file__).with_name("recorded")
 

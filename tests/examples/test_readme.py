@@ -11,7 +11,7 @@ import pytest
 
 from examples.avqa import readme
 from examples.avqa.errors import UserError
-from examples.avqa.readme import README, main, rendered
+from examples.avqa.readme import main, rendered
 from examples.avqa.results import AccuracyRow, AccuracyTable, tables_to_json
 
 TEXT = "# Title\n\n<!-- recorded: concerts -->\nold\n<!-- end -->\n\nafter\n"
@@ -89,7 +89,7 @@ def test_a_broken_record_is_named_and_the_readme_stays(
     recorded.write_text(content)
     file = recorded.parent / "README.md"
     file.write_text(TEXT)
-    monkeypatch.setattr(readme, "README", file)
+    monkeypatch.setattr(readme, "PAGES", (file,))
     assert main() == 2
     assert file.read_text() == TEXT
     error = capsys.readouterr().err
@@ -109,19 +109,20 @@ def test_main_writes_what_changed_once(
 ) -> None:
     file = recorded.parent / "README.md"
     file.write_text(TEXT)
-    monkeypatch.setattr(readme, "README", file)
+    monkeypatch.setattr(readme, "PAGES", (file,))
     assert (main(), main()) == (0, 0)
     assert capsys.readouterr().out == "README.md: written\nREADME.md: up to date\n"
     assert file.read_text() == rendered(TEXT)
 
 
-def test_the_committed_readme_is_up_to_date() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert "<!-- recorded: concerts -->" in text
+@pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.name)
+def test_the_committed_pages_are_up_to_date(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "<!-- recorded: " in text
     assert rendered(text) == text
 
 
-def test_what_the_committed_readme_links_to_in_the_tree_is_there() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text(encoding="utf-8"))
-    assert "docs/answer.png" in links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+@pytest.mark.parametrize("page", sorted([readme.ROOT / "README.md", *(readme.ROOT / "docs").glob("*.md")]))
+def test_what_a_committed_page_links_to_in_the_tree_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
