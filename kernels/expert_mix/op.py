@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import runtime
+from ..flop_counting import tell_running_counters
 from . import eager
 
 
@@ -20,6 +21,8 @@ def count_flops() -> None:
     """Tells PyTorch's FLOP counter about this operator, where the counter is in use."""
     if "torch.utils.flop_counter" in sys.modules:
         from . import flops  # noqa: F401  # registers on import
+
+        tell_running_counters()
 
 
 @torch.library.custom_op("gaussian_moe::expert_mix", mutates_args=(), device_types="cpu")

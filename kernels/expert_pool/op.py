@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import runtime
+from ..flop_counting import tell_running_counters
 from . import eager
 from .bits import words
 
@@ -31,6 +32,8 @@ def count_flops() -> None:
     """
     if "torch.utils.flop_counter" in sys.modules:
         from . import flops  # noqa: F401  # registers on import
+
+        tell_running_counters()
 
 
 # The schema is read from these annotations by torch, which on older releases knows Optional only.

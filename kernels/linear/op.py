@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..flop_counting import tell_running_counters
 from ..product import product, product_over_rows
 
 
@@ -18,6 +19,8 @@ def count_flops() -> None:
     """Tells PyTorch's FLOP counter about this operator, where the counter is in use."""
     if "torch.utils.flop_counter" in sys.modules:
         from . import flops  # noqa: F401  # registers on import
+
+        tell_running_counters()
 
 
 @torch.library.custom_op("gaussian_moe::linear", mutates_args=(), device_types="cpu")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +16,7 @@ from gaussian_moe.kernels.linear import op
 from gaussian_moe.kernels.product import ROWS
 from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients
 
+ROOT = Path(__file__).parents[2]
 # A single row; an odd number of everything; a part, a part and one row more, and more than two parts.
 SHAPES = [(1, 3, 5), (7, 5, 3), (ROWS, 4, 8), (ROWS + 1, 8, 4), (2 * ROWS + 77, 16, 3)]
 
@@ -68,3 +74,20 @@ def test_flops_are_those_of_the_products() -> None:
         return int(counter.get_total_flops())
 
     assert counted(**leaves(7, 5, 3, torch.float32)) == 3 * 2 * 7 * 5 * 3
+
+
+def test_a_counter_that_already_counts_learns_the_formulas() -> None:
+    """The first layer that is counted in a process registers them."""
+    program = """
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from gaussian_moe import TemporalMoE
+moe, question, frames = TemporalMoE(256, 4, 2), torch.randn(16, 256), torch.randn(16, 300, 256)
+counts = []
+for _ in range(2):
+    with FlopCounterMode(display=False) as counter:
+        moe(question, frames)
+    counts.append(counter.get_total_flops())
+assert counts[0] == counts[1] > 0, counts
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
