@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -24,11 +25,25 @@ def heads_divide(dim: int, heads: int) -> None:
         raise ValueError(f"dim must be divisible by heads, got dim={dim} and heads={heads}")
 
 
+def above_zero(**numbers: float) -> None:
+    """Every number is above 0 and finite."""
+    for name, number in numbers.items():
+        if not 0.0 < number < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite, got {number}")
+
+
 def probability(**rates: float) -> None:
     """A dropout rate is a probability below 1."""
     for name, rate in rates.items():
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"{name} must be in [0, 1), got {rate}")
+
+
+def one_of(names: Sequence[str], **given: str) -> None:
+    """What was given is one of these names."""
+    for name, value in given.items():
+        if value not in names:
+            raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
 
 
 def shape(name: str, tensor: Tensor, wanted: Sequence[int | str]) -> None:
@@ -39,6 +54,12 @@ def shape(name: str, tensor: Tensor, wanted: Sequence[int | str]) -> None:
     if not fits:
         expected = ", ".join(str(size) for size in wanted)
         raise ValueError(f"{name} must have shape [{expected}], got {list(tensor.shape)}")
+
+
+def int64(name: str, tensor: Tensor) -> None:
+    """The tensor holds int64, as PyTorch's indices do."""
+    if tensor.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64, got {tensor.dtype}; call {name}.long()")
 
 
 def channels(name: str, tensor: Tensor, dims: Sequence[int | str], weight: Tensor) -> None:

@@ -9,9 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._shown import options
 from .backend import check_backend
 from .functional import gaussian_expert_pool
+from .functional.pool import check_activation, unfused_experts
+from .functional.weights import check_window, unfused_window
 from .routing import Routing
+
+_DEFAULTS: dict[str, object] = {
+    "released_expert_order": False,
+    "window": "gaussian",
+    "normalization": "peak",
+    "activation": "relu",
+}
 
 
 class GaussianExpert(nn.Module):
@@ -25,6 +35,9 @@ class GaussianExpert(nn.Module):
         hidden_dim: H, by default D/2.
         num_experts: E.
         released_expert_order: the published code's indexing; see `TemporalMoE`.
+        window, normalization: the form of the weights over time, where they follow from centers and stds; see
+            `functional.gaussian_weights`.
+        activation: "relu", "gelu" or "silu".
         backend: "auto", "triton" or "torch".
 
     Raises:
@@ -48,15 +61,23 @@ class GaussianExpert(nn.Module):
         backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        window: str = "gaussian",
+        normalization: str = "peak",
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         hidden_dim = max(dim // 2, 1) if hidden_dim is None else hidden_dim
         _checks.positive(dim=dim, hidden_dim=hidden_dim, num_experts=num_experts)
         check_backend(backend)
-        if released_expert_order and backend == "triton":
-            raise ValueError("released_expert_order exists for the torch path only; use backend='torch' or 'auto'")
+        check_window(window, normalization)
+        check_activation(activation)
+        obstacle = unfused_experts(activation, released_expert_order) or unfused_window(window, normalization)
+        if backend == "triton" and obstacle:
+            raise ValueError(f"backend='triton': {obstacle}; use 'auto' or 'torch'")
         self.dim, self.hidden_dim, self.num_experts = dim, hidden_dim, num_experts
         self.released_expert_order, self.backend = released_expert_order, backend
+        self.window, self.normalization, self.activation = window, normalization, activation
         self.weight1 = nn.Parameter(torch.empty(num_experts, hidden_dim, dim, device=device, dtype=dtype))
         self.bias1 = nn.Parameter(torch.empty(num_experts, hidden_dim, device=device, dtype=dtype))
         self.weight2 = nn.Parameter(torch.empty(num_experts, dim, hidden_dim, device=device, dtype=dtype))
@@ -78,7 +99,8 @@ class GaussianExpert(nn.Module):
         lengths: Tensor | None = None,  # [B] int
         times: Tensor | None = None,  # [B, T] or [T]
         duration: Tensor | float | None = None,  # [B] or one number
-    ) -> Tensor:  # [B, D] or [B, Q, D]; [B, S, D] or [B, Q, S, D] with streams
+        per_expert: bool = False,
+    ) -> Tensor:  # [B, D] or [B, Q, D]; [B, S, D] or [B, Q, S, D] with streams; with per_expert K behind B and Q
         """Pools each clip.
 
         Args:
@@ -91,9 +113,11 @@ class GaussianExpert(nn.Module):
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken.
             duration: [B] or a number, each clip's length in the unit of `times`.
+            per_expert: each expert's own sum over time, `sum_t g_kt f_e(k)(x_t)`, before the gates mix them.
 
         Returns:
             [B, D], or [B, Q, D] where the routing has a question axis; with streams [B, S, D] or [B, Q, S, D].
+            With `per_expert` [B, K, D], [B, Q, K, D], [B, K, S, D] or [B, Q, K, S, D].
 
         Raises:
             ValueError: a wrong shape or dtype, or padding together with `released_expert_order`.
@@ -116,14 +140,19 @@ class GaussianExpert(nn.Module):
             self.bias2,
             centers=routing.centers if given is None else None,
             stds=routing.stds if given is None else None,
+            shares=routing.shares if given is None else None,
             key_padding_mask=key_padding_mask,
             lengths=lengths,
             times=times,
             duration=duration,
+            window=self.window,
+            normalization=self.normalization,
+            activation=self.activation,
+            per_expert=per_expert,
             released_expert_order=self.released_expert_order,
             backend=self.backend,
         )
 
     def extra_repr(self) -> str:
         shown = f"dim={self.dim}, hidden_dim={self.hidden_dim}, num_experts={self.num_experts}"
-        return shown + (", released_expert_order=True" if self.released_expert_order else "")
+        return shown + options(self, _DEFAULTS)

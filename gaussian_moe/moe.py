@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks
+from .clips import arranged
 from .expert import GaussianExpert
-from .router import QuestionRouter
+from .router import MAX_STD, MIN_STD, QuestionRouter
 from .routing import Routing
 
 
@@ -36,9 +37,14 @@ class TemporalMoE(nn.Module):
             sample (b T + t) mod B, so that answers depend on the batch. True reproduces that, to evaluate weights
             released with it as they were trained (torch path, no padding, one question a clip).
         backend: "auto", "triton" or "torch"; "auto" follows the environment variable GAUSSIAN_MOE_BACKEND.
+        temperature, noise, expert_dropout: how the router chooses; see `QuestionRouter`.
+        window, normalization, num_gaussians, learned_anchors, min_std, max_std: how experts look over time; see
+            `QuestionRouter`.
+        activation: "relu", "gelu" or "silu", of the experts' hidden layer.
 
     Raises:
-        ValueError: a size below 1, `top_k` above `num_experts`, `heads` that does not divide `dim`.
+        ValueError: a size below 1, `top_k` above `num_experts`, `heads` that does not divide `dim`, an unknown name,
+            a number outside its range, or `backend="triton"` with what has no kernel.
 
     Example:
         >>> import torch
@@ -62,16 +68,52 @@ class TemporalMoE(nn.Module):
         backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        temperature: float = 1.0,
+        noise: float = 0.0,
+        expert_dropout: float = 0.0,
+        window: str = "gaussian",
+        normalization: str = "peak",
+        num_gaussians: int = 1,
+        learned_anchors: bool = False,
+        min_std: float = MIN_STD,
+        max_std: float = MAX_STD,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         if num_streams < 0:
             raise ValueError(f"num_streams must be at least 0, got {num_streams}")
         self.dim, self.num_streams, self.released_expert_order = dim, num_streams, released_expert_order
         self.router = QuestionRouter(
-            dim, num_experts, top_k, heads, dropout, backend=backend, device=device, dtype=dtype
+            dim,
+            num_experts,
+            top_k,
+            heads,
+            dropout,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            temperature=temperature,
+            noise=noise,
+            expert_dropout=expert_dropout,
+            window=window,
+            normalization=normalization,
+            num_gaussians=num_gaussians,
+            learned_anchors=learned_anchors,
+            min_std=min_std,
+            max_std=max_std,
         )
         self.experts = GaussianExpert(
-            dim, hidden_dim, num_experts, released_expert_order, backend=backend, device=device, dtype=dtype
+            dim,
+            hidden_dim,
+            num_experts,
+            released_expert_order,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            window=window,
+            normalization=normalization,
+            activation=activation,
         )
         norms = (nn.LayerNorm(dim, device=device, dtype=dtype) for _ in range(max(num_streams, 1)))
         self.norms = nn.ModuleList(norms)
@@ -95,7 +137,10 @@ class TemporalMoE(nn.Module):
         lengths: Tensor | None = ...,
         times: Tensor | None = ...,
         duration: Tensor | float | None = ...,
+        cu_seqlens: Tensor | None = ...,
+        max_seqlen: int | None = ...,
         routing: Routing | None = ...,
+        per_expert: bool = ...,
         return_routing: Literal[False] = ...,
     ) -> Tensor: ...
 
@@ -110,7 +155,10 @@ class TemporalMoE(nn.Module):
         lengths: Tensor | None = ...,
         times: Tensor | None = ...,
         duration: Tensor | float | None = ...,
+        cu_seqlens: Tensor | None = ...,
+        max_seqlen: int | None = ...,
         routing: Routing | None = ...,
+        per_expert: bool = ...,
         return_routing: Literal[True],
     ) -> tuple[Tensor, Routing]: ...
 
@@ -124,76 +172,83 @@ class TemporalMoE(nn.Module):
         lengths: Tensor | None = None,  # [B] int
         times: Tensor | None = None,  # [B, T] or [T]
         duration: Tensor | float | None = None,  # [B] or one number
+        cu_seqlens: Tensor | None = None,  # [B + 1] int
+        max_seqlen: int | None = None,
         routing: Routing | None = None,
+        per_expert: bool = False,
         return_routing: bool = False,
     ) -> Tensor | tuple[Tensor, Routing]:
         """Pools each clip for its question.
 
         Args:
             question: [B, D], or [B, Q, D] for Q questions about each clip.
-            frames: [B, T, D]. What padded frames hold does not matter.
+            frames: [B, T, D]. What padded frames hold does not matter. In the place of B may stand any leading
+                dimensions, none too, which everything else here then has as well. Clips of different lengths may
+                also come packed, [N, D] one behind the other with `cu_seqlens`, or nested with layout
+                `torch.jagged`; they are padded to the longest.
             streams: [B, S, T, D], or a sequence of S tensors [B, T, D], each added to the frames for its own
-                result; wanted exactly where the layer has `num_streams`.
+                result; wanted exactly where the layer has `num_streams`. With packed frames [S, N, D], or S
+                tensors [N, D].
             key_padding_mask: [B, T] bool, True = ignore.
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
-            times: [B, T] or [T], when each frame was taken, in any unit; evenly spaced where not given.
+            times: [B, T] or [T], when each frame was taken, in any unit; evenly spaced where not given. With packed
+                frames [N].
             duration: [B] or a number, each clip's length in the unit of `times`.
+            cu_seqlens: [B + 1] int32 or int64, where each packed clip starts: 0 first, N last.
+            max_seqlen: number of frames of the longest packed clip; wanted with `cu_seqlens`.
             routing: use this instead of routing by the question; `times` and `duration` then matter only where
                 its weights are None.
+            per_expert: each expert's own sum over time, before gates and LayerNorm: the result for models that want K
+                vectors. What `routing.gates` mix of them, LayerNorm makes the usual result.
             return_routing: also return the `Routing`, with its weights over time.
 
         Returns:
-            [B, D], [B, S, D] with streams, [B, Q, D] with a question axis, [B, Q, S, D] with both; with
-            `return_routing` a pair of that and the routing. A clip with no valid frame gives the LayerNorm of 0.
+            [B, D], [B, S, D] with streams, [B, Q, D] with a question axis, [B, Q, S, D] with both; with `per_expert`
+            an axis K stands behind B and Q; with `return_routing` a pair of that and the routing. A clip with no
+            valid frame gives the LayerNorm of 0, with `per_expert` 0.
 
         Raises:
             ValueError: a wrong shape or dtype, streams that do not match the layer, or padding or a question axis
                 together with `released_expert_order`.
         """
-        _checks.channels("frames", frames, ["B", "T"], self.experts.weight1)
-        if self.released_expert_order and (question.dim() == 3 or key_padding_mask is not None or lengths is not None):
+        clips = arranged(
+            question,
+            frames,
+            streams,
+            self.experts.weight1,
+            self.num_streams,
+            key_padding_mask=key_padding_mask,
+            lengths=lengths,
+            times=times,
+            duration=duration,
+            cu_seqlens=cu_seqlens,
+            max_seqlen=max_seqlen,
+        )
+        question, timing = clips.question, clips.timing
+        padded = timing.key_padding_mask is not None or timing.lengths is not None
+        if self.released_expert_order and (question.dim() == 3 or padded or per_expert):
             raise ValueError(
-                "released_expert_order is defined for one question a clip and without padding; "
-                "build the layer with released_expert_order=False for key_padding_mask, lengths or [B, Q, D]"
+                "released_expert_order is defined for the mixture of one question a clip, without padding; build the "
+                "layer with released_expert_order=False for key_padding_mask, lengths, per_expert or [B, Q, D]"
             )
-        source = self._source(frames, streams)
-        timing = {"key_padding_mask": key_padding_mask, "lengths": lengths, "times": times, "duration": duration}
+        source = clips.frames if clips.streams is None else clips.frames.unsqueeze(1) + clips.streams
         if routing is None:
-            routing = self.router(question, frames, **timing, return_weights=return_routing)
+            found = self.router(question, clips.frames, **timing._asdict(), return_weights=return_routing)
             # The weights are for whoever asked: the experts take theirs from centers and stds and need not store them.
-            profile = routing._replace(weights=None)
+            profile, routing = found._replace(weights=None), clips.restored_routing(found)
         else:
-            # The router, which checks the question otherwise, is not asked.
-            axis = ["Q"] if question.dim() == 3 else []
-            _checks.channels("question", question, [frames.shape[0], *axis], self.experts.weight1)
-            _checks.shape("routing.gates", routing.gates, [*question.shape[:-1], "K"])
-            profile = routing
-        pooled = self.experts(source, profile, **timing)
-        if not self.num_streams:
+            profile = clips.flattened_routing(routing)
+            _checks.shape("routing.gates", profile.gates, [*question.shape[:-1], "K"])
+        pooled = self.experts(source, profile, **timing._asdict(), per_expert=per_expert)
+        if per_expert:
+            result = pooled
+        elif not self.num_streams:
             result = self.norms[0](pooled)
         else:
             parts = zip(self.norms, pooled.unbind(-2), strict=True)
             result = torch.stack([norm(part) for norm, part in parts], dim=-2)
+        result = clips.restored(result)
         return (result, routing) if return_routing else result
-
-    def _source(self, frames: Tensor, streams: Tensor | Sequence[Tensor] | None) -> Tensor:
-        """What the experts read: the frames [B, T, D], or for each stream the frames and it, [B, S, T, D]."""
-        if not self.num_streams:
-            if streams is not None:
-                raise ValueError("streams were given to a layer without; build it with num_streams=S")
-            return frames
-        if streams is None:
-            raise ValueError(f"streams are missing: this layer has num_streams={self.num_streams}")
-        if isinstance(streams, Tensor):
-            _checks.shape("streams", streams, [frames.shape[0], self.num_streams, *frames.shape[1:]])
-            _checks.channels("streams", streams, streams.shape[:-1], self.experts.weight1)
-        else:
-            if len(streams) != self.num_streams:
-                raise ValueError(f"streams must hold {self.num_streams} tensors, got {len(streams)}")
-            for number, stream in enumerate(streams):
-                _checks.channels(f"streams[{number}]", stream, frames.shape[:-1], self.experts.weight1)
-            streams = torch.stack(tuple(streams), dim=1)
-        return frames.unsqueeze(1) + streams
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_streams={self.num_streams}"

@@ -1,22 +1,38 @@
 """The question decides which experts look, and when.
 
-B batch (or B, Q: clips and their questions), T frames, D channels, E experts, K experts in use.
+B batch (or B, Q: clips and their questions), T frames, D channels, E experts, K experts in use, M windows of one
+expert.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._shown import options
 from .attention import Attention
 from .backend import check_backend
+from .clips import arranged
 from .functional import gaussian_weights
+from .functional.weights import check_window, unfused_window
 from .routing import Routing
 from .timeline import emptied, padding_from_lengths
 
-LEAST_WIDTH, WIDTHS = 0.09, 9
-"""An expert's std as a fraction of the clip is `max(sigmoid(b), LEAST_WIDTH) / WIDTHS`."""
+MIN_STD, MAX_STD = 0.01, 1 / 9
+"""The published range of an expert's std, fractions of the clip."""
+_DEFAULTS: dict[str, object] = {
+    "temperature": 1.0,
+    "noise": 0.0,
+    "expert_dropout": 0.0,
+    "window": "gaussian",
+    "normalization": "peak",
+    "num_gaussians": 1,
+    "min_std": MIN_STD,
+    "max_std": MAX_STD,
+}
 
 
 class QuestionRouter(nn.Module):
@@ -26,10 +42,11 @@ class QuestionRouter(nn.Module):
     `top_k` largest are kept and renormalised (ties go to the lower index). Expert e owns the anchor (e + 1/2)/E;
     one linear layer gives its a and b, and
 
-        center = clamp(anchor + tanh(a)/(2E), 0, 1)        std = max(sigmoid(b), 0.09)/9
+        center = clamp(anchor + tanh(a)/(2E), 0, 1)        std = max(sigmoid(b) max_std, min_std)
 
     QA-TIGER (arXiv 2503.04459), section 3.3. Anchors follow from the number of experts and are not in the state
-    dict: after `to_empty` call `reset_parameters` before loading one.
+    dict: after `to_empty` call `reset_parameters` before loading one. Noise, temperature and expert dropout are off
+    by default; the routing's `logits` are those before all three.
 
     Args:
         dim: D, channels of question and frames.
@@ -38,9 +55,22 @@ class QuestionRouter(nn.Module):
         heads: attention heads; divides `dim`.
         dropout: rate on the attention weights.
         backend: "auto", "triton" or "torch".
+        temperature: the softmax is over `logits / temperature`: below 1 sharper gates, above 1 more even ones
+            (annealed from even to sharp in EvoMoE, arXiv 2112.14397).
+        noise: in training, standard deviation of normal noise on the logits (Shazeer et al., arXiv 1701.06538,
+            section 2.1; constant, 1/E, in V-MoE, arXiv 2106.05974).
+        expert_dropout: in training, probability that an expert cannot be chosen for a clip; the others' gates are
+            renormalised, and where all would drop out none does (Zhao et al., Recommending What Video to Watch
+            Next, RecSys 2019).
+        window, normalization: the form of the weights over time; see `functional.gaussian_weights`.
+        num_gaussians: M, windows of each expert, of which it sees the sum; their anchors divide the expert's part
+            of the clip evenly, and the same linear layer also gives their shares.
+        learned_anchors: anchors are a parameter, initialised to the fixed ones.
+        min_std, max_std: range of an expert's std, fractions of the clip.
 
     Raises:
-        ValueError: a size below 1, `top_k` above `num_experts`, or `heads` that does not divide `dim`.
+        ValueError: a size below 1, `top_k` above `num_experts`, `heads` that does not divide `dim`, an unknown name,
+            or a number outside its range.
 
     Example:
         >>> import torch
@@ -52,6 +82,7 @@ class QuestionRouter(nn.Module):
     """
 
     slots: Tensor
+    anchor: nn.Parameter | None
 
     def __init__(
         self,
@@ -63,25 +94,53 @@ class QuestionRouter(nn.Module):
         backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        temperature: float = 1.0,
+        noise: float = 0.0,
+        expert_dropout: float = 0.0,
+        window: str = "gaussian",
+        normalization: str = "peak",
+        num_gaussians: int = 1,
+        learned_anchors: bool = False,
+        min_std: float = MIN_STD,
+        max_std: float = MAX_STD,
     ) -> None:
         super().__init__()
-        _checks.positive(num_experts=num_experts, top_k=top_k)
+        _checks.positive(num_experts=num_experts, top_k=top_k, num_gaussians=num_gaussians)
         if top_k > num_experts:
             raise ValueError(f"top_k must be at most num_experts, got top_k={top_k} and num_experts={num_experts}")
         check_backend(backend)
+        check_window(window, normalization)
+        if backend == "triton" and (obstacle := unfused_window(window, normalization)):
+            raise ValueError(f"backend='triton': {obstacle}; use 'auto' or 'torch'")
+        _checks.above_zero(temperature=temperature, min_std=min_std, max_std=max_std)
+        _checks.probability(expert_dropout=expert_dropout)
+        if not 0.0 <= noise < math.inf:
+            raise ValueError(f"noise must be a standard deviation of at least 0, got {noise}")
+        if min_std > max_std:
+            raise ValueError(f"min_std must be at most max_std, got min_std={min_std} and max_std={max_std}")
         self.dim, self.num_experts, self.top_k, self.backend = dim, num_experts, top_k, backend
+        self.temperature, self.noise, self.expert_dropout = temperature, noise, expert_dropout
+        self.window, self.normalization, self.num_gaussians = window, normalization, num_gaussians
+        self.min_std, self.max_std = min_std, max_std
         self.attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
         self.gate = nn.Linear(dim, num_experts, device=device, dtype=dtype)
-        self.gaussian = nn.Linear(dim, 2 * num_experts, device=device, dtype=dtype)
-        # Expert e's anchor is (slots[e] + 1/2)/E. Whole numbers: `module.half()` would round stored anchors.
+        # Of each window a and b; where an expert has several, also what it counts among them.
+        numbers = 2 if num_gaussians == 1 else 3
+        self.gaussian = nn.Linear(dim, num_experts * num_gaussians * numbers, device=device, dtype=dtype)
+        # Expert e's part of the clip begins at slots[e]/E. Whole numbers: `module.half()` would round stored anchors.
         slots = torch.empty(num_experts, device=device, dtype=torch.int64)
         self.register_buffer("slots", slots, persistent=False)
+        anchor = torch.empty(num_experts, num_gaussians, device=device, dtype=dtype) if learned_anchors else None
+        self.register_parameter("anchor", None if anchor is None else nn.Parameter(anchor))
         self.reset_parameters()
 
     @property
     def anchors(self) -> Tensor:
-        """[E] float64, the anchor of each expert's center, fraction of the clip."""
-        return (self.slots.double() + 0.5) / self.num_experts
+        """[E], or [E, M] with several windows, float64: centers whose `a` is 0, fractions of the clip."""
+        experts = torch.arange(self.num_experts, device=self.slots.device)
+        anchors = self._anchors(experts, torch.float64)
+        return anchors.squeeze(-1) if self.num_gaussians == 1 else anchors
 
     def reset_parameters(self) -> None:
         """Kaiming-normal linear layers; the attention keeps PyTorch's own initialisation."""
@@ -89,6 +148,9 @@ class QuestionRouter(nn.Module):
         self.attention.reset_parameters()
         self.gate.apply(_init.linear_)
         self.gaussian.apply(_init.linear_)
+        if self.anchor is not None:
+            with torch.no_grad():
+                self.anchor.copy_(self._evenly(self.slots, torch.promote_types(self.anchor.dtype, torch.float32)))
 
     def forward(
         self,
@@ -99,17 +161,21 @@ class QuestionRouter(nn.Module):
         lengths: Tensor | None = None,  # [B] int
         times: Tensor | None = None,  # [B, T] or [T]
         duration: Tensor | float | None = None,  # [B] or one number
+        cu_seqlens: Tensor | None = None,  # [B + 1] int
+        max_seqlen: int | None = None,
         return_weights: bool = True,
     ) -> Routing:
         """Routes each clip.
 
         Args:
             question: [B, D], or [B, Q, D] for Q questions about each clip.
-            frames: [B, T, D]. What padded frames hold does not matter.
+            frames: [B, T, D]; or any leading dimensions in the place of B, packed with `cu_seqlens`, or nested: see
+                `TemporalMoE.forward`. What padded frames hold does not matter.
             key_padding_mask: [B, T] bool, True = ignore.
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken, in any unit; evenly spaced where not given.
             duration: [B] or a number, each clip's length in the unit of `times`.
+            cu_seqlens, max_seqlen: where packed clips start, and the longest one's number of frames.
             return_weights: also the weights over time, [B, (Q,) K, T].
 
         Returns:
@@ -118,43 +184,79 @@ class QuestionRouter(nn.Module):
         Raises:
             ValueError: a wrong shape or dtype.
         """
-        weight, clips = self.attention.in_proj_weight, frames.shape[0]
-        _checks.channels("frames", frames, ["B", "T"], weight)
-        _checks.channels("question", question, [clips, "Q"] if question.dim() == 3 else [clips], weight)
-        padding = padding_from_lengths(frames, key_padding_mask, lengths)
+        clips = arranged(
+            question,
+            frames,
+            None,
+            self.attention.in_proj_weight,
+            key_padding_mask=key_padding_mask,
+            lengths=lengths,
+            times=times,
+            duration=duration,
+            cu_seqlens=cu_seqlens,
+            max_seqlen=max_seqlen,
+        )
+        question, frames, timing = clips.question, clips.frames, clips.timing
+        padding = padding_from_lengths(frames, timing.key_padding_mask, timing.lengths)
         frames = emptied(frames, padding)
         queries = question if question.dim() == 3 else question.unsqueeze(1)
         context = self.attention(queries, frames, padding)
         if question.dim() == 2:
             context = context.squeeze(1)
         logits = self.gate(context)
-        wide = torch.promote_types(logits.dtype, torch.float32)
         # A stable sort, where topk leaves the order of equal scores open.
-        scores, indices = logits.to(wide).softmax(-1).sort(dim=-1, descending=True, stable=True)
+        scores, indices = self._scores(logits).sort(dim=-1, descending=True, stable=True)
         gates, indices = scores[..., : self.top_k], indices[..., : self.top_k]
         gates = gates / gates.sum(-1, keepdim=True)
-        centers, stds = self._gaussians(context, indices)
+        centers, stds, shares = self._windows(context, indices)
         weights = None
         if return_weights:
             weights = gaussian_weights(
                 centers,
                 stds,
                 frames,
-                key_padding_mask=padding,
-                times=times,
-                duration=duration,
+                shares=shares,
+                **timing._asdict(),
+                window=self.window,
+                normalization=self.normalization,
                 backend=self.backend,
             )
-        return Routing(gates, indices, centers, stds, logits, weights)
+        return clips.restored_routing(Routing(gates, indices, centers, stds, logits, weights, shares))
 
-    def _gaussians(self, context: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def _scores(self, logits: Tensor) -> Tensor:
+        """Softmax over experts [..., E], float32 or wider."""
+        scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.training and self.noise:
+            scores = scores + self.noise * torch.randn_like(scores)
+        if self.training and self.expert_dropout:
+            dropped = torch.rand_like(scores) < self.expert_dropout
+            scores = scores.masked_fill(dropped & ~dropped.all(-1, keepdim=True), -torch.inf)
+        return (scores / self.temperature).softmax(-1)
+
+    def _windows(self, context: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Centers and stds, and shares where an expert has several windows."""
+        E, M = self.num_experts, self.num_gaussians
         raw = self.gaussian(context)
-        raw = raw.to(torch.promote_types(raw.dtype, torch.float32)).unflatten(-1, (self.num_experts, 2))
-        raw = raw.gather(-2, indices.unsqueeze(-1).expand(*indices.shape, 2))
-        anchors = (self.slots[indices].to(raw.dtype) + 0.5) / self.num_experts
-        centers = (anchors + raw[..., 0].tanh() / (2 * self.num_experts)).clamp(0.0, 1.0)
-        stds = raw[..., 1].sigmoid().clamp(min=LEAST_WIDTH) / WIDTHS
-        return centers, stds
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32)).unflatten(-1, (E, M, -1))
+        raw = raw.gather(-3, indices[..., None, None].expand(*indices.shape, *raw.shape[-2:]))
+        centers = (self._anchors(indices, raw.dtype) + raw[..., 0].tanh() / (2 * E)).clamp(0.0, 1.0)
+        stds = raw[..., 1].sigmoid().clamp(min=self.min_std / self.max_std) * self.max_std
+        if M == 1:
+            return centers.squeeze(-1), stds.squeeze(-1), None
+        return centers, stds, raw[..., 2].softmax(-1)
+
+    def _anchors(self, indices: Tensor, dtype: torch.dtype) -> Tensor:
+        """[..., K] to [..., K, M]"""
+        if self.anchor is not None:
+            return self.anchor[indices].to(dtype)
+        return self._evenly(self.slots[indices], dtype)
+
+    def _evenly(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
+        """Each slot's part of the clip divided evenly among M windows, [...] to [..., M]."""
+        M = self.num_gaussians
+        within = (torch.arange(M, dtype=dtype, device=slots.device) + 0.5) / M
+        return (slots.to(dtype).unsqueeze(-1) + within) / self.num_experts
 
     def extra_repr(self) -> str:
-        return f"dim={self.dim}, num_experts={self.num_experts}, top_k={self.top_k}"
+        shown = f"dim={self.dim}, num_experts={self.num_experts}, top_k={self.top_k}"
+        return shown + options(self, _DEFAULTS)

@@ -27,10 +27,12 @@ class Routing(NamedTuple):
     indices: Tensor
     """[B, K] int64, the experts in use, in the order of their gates."""
     centers: Tensor
-    """[B, K], float32 or wider, fraction of the clip's duration in [0, 1]."""
+    """[B, K], or [B, K, M] where experts have M windows; float32 or wider, fraction of the clip in [0, 1]."""
     stds: Tensor
-    """[B, K], float32 or wider, fraction of the clip's duration, 0.01 to 0.111."""
+    """Shape of `centers`, float32 or wider, fraction of the clip's duration, by default 0.01 to 0.111."""
     logits: Tensor
-    """[B, E], the scores of all experts before the softmax."""
+    """[B, E], the scores of all experts before noise, temperature and softmax."""
     weights: Tensor | None
-    """[B, K, T], float32 or wider, 1 at the frame nearest to the center; None where they were not asked for."""
+    """[B, K, T], float32 or wider, by default 1 at the frame nearest to the center; None where not asked for."""
+    shares: Tensor | None = None
+    """[B, K, M], summing to 1, what each of an expert's M windows counts; None where it has one."""

@@ -13,6 +13,19 @@ from torch import Tensor
 from . import _checks
 
 
+class Timing(NamedTuple):
+    """Which frames are valid and when they were taken, as the layers take them."""
+
+    key_padding_mask: Tensor | None = None
+    """[B, T] bool, True = ignore"""
+    lengths: Tensor | None = None
+    """[B] int"""
+    times: Tensor | None = None
+    """[B, T] or [T]"""
+    duration: Tensor | float | None = None
+    """[B] or one number"""
+
+
 def padding_from_lengths(
     frames: Tensor,  # [B, T, ...]
     key_padding_mask: Tensor | None,  # [B, T] bool, True = ignore

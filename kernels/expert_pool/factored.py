@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..expert_mix import expert_mix_reference
+from .activations import ACTIVATIONS
 
 
 def expert_pool_factored(
@@ -25,13 +26,18 @@ def expert_pool_factored(
     weight2: Tensor,  # [E, D, H]
     bias2: Tensor,  # [E, D]
     released_order: bool = False,
+    activation: str = "relu",
 ) -> Tensor:  # [B, Q, S, D]
-    """Equal to `expert_pool_reference` for each question and stream; the experts' layers run in the frames' dtype."""
+    """Equal to `expert_pool_reference` for each question and stream; the experts' layers run in the frames' dtype.
+
+    With another activation that one stands in the place of ReLU.
+    """
     num_experts, num_used = weight1.shape[0], indices.shape[1] * indices.shape[2]
     # Gathering copies one W1 for each routed expert: it pays only where most of the experts would be idle.
     if released_order or frames.shape[2] == 1 or 2 * num_used >= num_experts:
-        return _all_experts(frames, gates, indices, weights, weight1, bias1, weight2, bias2, released_order)
-    return _routed_experts(frames, gates, indices, weights, weight1, bias1, weight2, bias2)
+        bank = (weight1, bias1, weight2, bias2)
+        return _all_experts(frames, gates, indices, weights, *bank, released_order, activation)
+    return _routed_experts(frames, gates, indices, weights, weight1, bias1, weight2, bias2, activation)
 
 
 def _all_experts(
@@ -44,6 +50,7 @@ def _all_experts(
     weight2: Tensor,
     bias2: Tensor,
     released_order: bool,
+    activation: str,
 ) -> Tensor:
     B, S, T, _ = frames.shape
     E, H, D = weight1.shape
@@ -56,7 +63,7 @@ def _all_experts(
         expert = indices.unsqueeze(-1).expand(B, Q, K, T)
     # One coefficient for every expert and frame; an expert that is not in use has 0.
     coefficient = scaled.new_zeros(B, Q, E, T).scatter_add(2, expert, scaled)
-    hidden = torch.relu(frames @ weight1.reshape(E * H, D).T + bias1.reshape(E * H)).view(B, S, T, E, H)
+    hidden = ACTIVATIONS[activation](frames @ weight1.reshape(E * H, D).T + bias1.reshape(E * H)).view(B, S, T, E, H)
     state = torch.einsum("bqet,bsteh->bqseh", coefficient.to(hidden.dtype), hidden)
     pooled = state.reshape(B, Q, S, E * H) @ weight2.transpose(1, 2).reshape(E * H, weight2.shape[1])
     return pooled + (coefficient.sum(-1).to(bias2.dtype) @ bias2).unsqueeze(2)
@@ -71,13 +78,14 @@ def _routed_experts(
     bias1: Tensor,
     weight2: Tensor,
     bias2: Tensor,
+    activation: str,
 ) -> Tensor:
     B, S, T, _ = frames.shape
     _, Q, K, _ = weights.shape
     _, H, D = weight1.shape
     expert = indices.reshape(B, Q * K)
     first = weight1[expert].reshape(B, 1, Q * K * H, D)
-    hidden = torch.relu(frames @ first.transpose(-1, -2) + bias1[expert].reshape(B, 1, 1, Q * K * H))
+    hidden = ACTIVATIONS[activation](frames @ first.transpose(-1, -2) + bias1[expert].reshape(B, 1, 1, Q * K * H))
     state = torch.einsum(
         "bgt,bstgh->bsgh", weights.reshape(B, Q * K, T).to(hidden.dtype), hidden.view(B, S, T, Q * K, H)
     )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.profiler import ProfilerActivity, profile
 
-from gaussian_moe import functional
 from gaussian_moe.backend import SMALL_LINEAR, VARIABLE
+from gaussian_moe.functional import linear_map
 from gaussian_moe.kernels import product
 from gaussian_moe.linear import Linear
 from tests.gaussian_moe.support import assert_close
@@ -75,7 +75,7 @@ def test_equals_nn_linear(layer: Linear) -> None:
 
 
 def test_one_compilation_serves_both_sides_of_the_limit(layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functional, "SMALL_LINEAR", 12 * WIDTH**2)
+    monkeypatch.setattr(linear_map, "SMALL_LINEAR", 12 * WIDTH**2)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(layer, fullgraph=True, backend=counter, dynamic=True)

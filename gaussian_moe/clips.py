@@ -1,0 +1,212 @@
+"""Clips as they come: under any leading dimensions, packed one behind the other, or as a jagged nested tensor.
+
+The layers compute on clips with one leading dimension, padded to one length; what comes otherwise is brought into
+that form first, and results into the form that came.
+
+B batch, S streams, Q questions of one clip, T frames, N frames of all clips, D channels; L any leading dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _checks
+from .routing import Routing
+from .timeline import Timing
+
+
+class Clips(NamedTuple):
+    """Clips and their questions in the layers' own form, and the leading dimensions that they came with."""
+
+    question: Tensor
+    """[B, D] or [B, Q, D]"""
+    frames: Tensor
+    """[B, T, D]"""
+    streams: Tensor | None
+    """[B, S, T, D]"""
+    timing: Timing
+    leading: tuple[int, ...]
+
+    def restored(self, result: Tensor) -> Tensor:
+        """[B, ...] to [L, ...]."""
+        if len(self.leading) == 1:
+            return result
+        return result.reshape(*self.leading, *result.shape[1:])
+
+    def restored_routing(self, routing: Routing) -> Routing:
+        """Each field's [B, ...] to [L, ...]."""
+        return Routing(*(None if field is None else self.restored(field) for field in routing))  # type: ignore[arg-type]
+
+    def flattened_routing(self, routing: Routing) -> Routing:
+        """Each field's [L, ...] to [B, ...]."""
+        n = len(self.leading)
+        return Routing(*(None if field is None else _flattened(field, n) for field in routing))  # type: ignore[arg-type]
+
+
+def arranged(
+    question: Tensor,  # [L, D] or [L, Q, D]
+    frames: Tensor,  # [L, T, D], [N, D] with cu_seqlens, or nested
+    streams: Tensor | Sequence[Tensor] | None,
+    weight: Tensor,  # [..., D]
+    num_streams: int = 0,
+    *,
+    key_padding_mask: Tensor | None = None,  # [L, T] bool
+    lengths: Tensor | None = None,  # [L] int
+    times: Tensor | None = None,  # [L, T] or [T]; [N] with cu_seqlens
+    duration: Tensor | float | None = None,  # [L] or one number
+    cu_seqlens: Tensor | None = None,  # [B + 1] int
+    max_seqlen: int | None = None,
+) -> Clips:
+    """Brings clips into the layers' own form.
+
+    Args:
+        question, frames, streams, key_padding_mask, lengths, times, duration, cu_seqlens, max_seqlen: as
+            `TemporalMoE.forward` takes them.
+        weight: one of the layer's, for its number of channels and its dtype.
+        num_streams: of the layer; 0 if it has none.
+
+    Raises:
+        ValueError: forms that do not go together, or a wrong shape or dtype.
+    """
+    if (streams is not None) != (num_streams > 0):
+        if num_streams:
+            raise ValueError(f"streams are missing: this layer has num_streams={num_streams}")
+        raise ValueError("streams were given to a layer without; build it with num_streams=S")
+    packed = cu_seqlens is not None
+    if (frames.is_nested or packed) and (key_padding_mask is not None or lengths is not None):
+        raise ValueError(
+            f"{'cu_seqlens' if packed else 'nested frames'} already say how long each clip is; "
+            f"drop key_padding_mask and lengths"
+        )
+    if max_seqlen is not None and not packed:
+        raise ValueError("max_seqlen belongs to packed frames [N, D]; give cu_seqlens too")
+    if frames.is_nested:
+        if packed:
+            raise ValueError("nested frames already say how long each clip is; drop cu_seqlens and max_seqlen")
+        lengths = _nested_lengths("frames", frames)
+        frames, times = _padded("frames", frames), None if times is None else _padded("times", times)
+        if isinstance(streams, Sequence):
+            streams = [_padded(f"streams[{number}]", stream) for number, stream in enumerate(streams)]
+    elif cu_seqlens is not None:
+        index, lengths = _places(frames, cu_seqlens, max_seqlen)
+        if times is not None:
+            _checks.shape("times", times, [frames.shape[0]])
+            times = _taken(times, index)
+        if isinstance(streams, Tensor):
+            _checks.shape("streams", streams, ["S", *frames.shape])
+            streams = streams.unbind(0)
+        if streams is not None:
+            for number, stream in enumerate(streams):
+                _checks.shape(f"streams[{number}]", stream, list(frames.shape))
+            streams = [_taken(stream, index) for stream in streams]
+        frames = _taken(frames, index)
+    leading = _leading(question, frames, weight)
+    if streams is not None:
+        streams = _one_tensor(streams, frames, weight, num_streams)
+    return _flat(question, frames, streams, Timing(key_padding_mask, lengths, times, duration), leading)
+
+
+def _leading(question: Tensor, frames: Tensor, weight: Tensor) -> tuple[int, ...]:
+    """The leading dimensions that frames and question share, after checking both."""
+    unbatched = frames.dim() == 2 and question.dim() == 1
+    if frames.dim() < 3 and not unbatched:
+        hint = "; a clip without batch dimension goes with a question [D]" if frames.dim() == 2 else ""
+        raise ValueError(f"frames must have shape [B, T, {weight.shape[-1]}], got {list(frames.shape)}{hint}")
+    leading = tuple(frames.shape[:-2])
+    before = [*leading] if len(leading) != 1 else ["B"]
+    _checks.channels("frames", frames, [*before, "T"], weight)
+    axis = ["Q"] if question.dim() == len(leading) + 2 else []
+    if len(leading) == 2 and question.dim() == 2:
+        raise ValueError(
+            f"question must have shape {[*leading, weight.shape[-1]]} for frames {list(frames.shape)}, got "
+            f"{list(question.shape)}; several streams of the same clips go into streams="
+        )
+    _checks.channels("question", question, [*leading, *axis], weight)
+    return leading
+
+
+def _flat(question: Tensor, frames: Tensor, streams: Tensor | None, timing: Timing, leading: tuple[int, ...]) -> Clips:
+    """Every leading dimension in one."""
+    n = len(leading)
+    if n == 1:
+        return Clips(question, frames, streams, timing, leading)
+    mask, lengths, times, duration = timing
+    num_frames = frames.shape[-2]
+    _checks.padding_mask("key_padding_mask", mask, [*leading, num_frames])
+    if lengths is not None:
+        _checks.shape("lengths", lengths, leading)
+    if times is not None and times.dim() != 1:
+        _checks.shape("times", times, [*leading, num_frames])
+        times = _flattened(times, n)
+    if isinstance(duration, Tensor) and duration.dim():
+        _checks.shape("duration", duration, leading)
+        duration = _flattened(duration, n)
+    mask, lengths, streams = (None if x is None else _flattened(x, n) for x in (mask, lengths, streams))
+    timing = Timing(mask, lengths, times, duration)
+    return Clips(_flattened(question, n), _flattened(frames, n), streams, timing, leading)
+
+
+def _one_tensor(
+    streams: Tensor | Sequence[Tensor], frames: Tensor, weight: Tensor, num_streams: int
+) -> Tensor:  # [L, S, T, D]
+    if isinstance(streams, Tensor):
+        _checks.channels("streams", streams, [*frames.shape[:-2], num_streams, frames.shape[-2]], weight)
+        return streams
+    if len(streams) != num_streams:
+        raise ValueError(f"streams must hold {num_streams} tensors, got {len(streams)}")
+    for number, stream in enumerate(streams):
+        _checks.channels(f"streams[{number}]", stream, frames.shape[:-1], weight)
+    return torch.stack(tuple(streams), dim=-3)
+
+
+def _flattened(x: Tensor, n: int) -> Tensor:
+    """[L, ...] with n leading dimensions to [B, ...]."""
+    return x if n == 1 else x.flatten(0, n - 1) if n else x.unsqueeze(0)
+
+
+def _places(
+    frames: Tensor,  # [N, D]
+    cu_seqlens: Tensor,  # [B + 1] int
+    max_seqlen: int | None,
+) -> tuple[Tensor, Tensor]:  # [B, T], [B]
+    """Where each clip's frames stand among all, and how many they are; places behind a clip's end are any."""
+    _checks.shape("frames", frames, ["N", "D"])
+    _checks.shape("cu_seqlens", cu_seqlens, ["B + 1"])
+    if cu_seqlens.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"cu_seqlens must be int32 or int64, got {cu_seqlens.dtype}")
+    if cu_seqlens.shape[0] == 0:
+        raise ValueError("cu_seqlens must hold B + 1 offsets, 0 first and N last; got none")
+    if max_seqlen is None:
+        raise ValueError(
+            "cu_seqlens needs max_seqlen, the longest clip's number of frames: int(cu_seqlens.diff().max()) "
+            "where waiting for the device does not matter"
+        )
+    place = cu_seqlens[:-1].long().unsqueeze(-1) + torch.arange(max_seqlen, device=frames.device)
+    return place.clamp(max=max(frames.shape[0] - 1, 0)), cu_seqlens.diff()
+
+
+def _taken(x: Tensor, index: Tensor) -> Tensor:
+    """[N, ...] to [B, T, ...]."""
+    if x.shape[0] == 0:
+        return x.new_zeros(*index.shape, *x.shape[1:])
+    return x.index_select(0, index.flatten()).reshape(*index.shape, *x.shape[1:])
+
+
+def _nested_lengths(name: str, nested: Tensor) -> Tensor:
+    if nested.layout != torch.jagged:
+        raise ValueError(f"{name} must be nested with layout torch.jagged, got {nested.layout}")
+    offsets: Tensor = nested.offsets()  # type: ignore[attr-defined]  # of nested tensors only
+    return offsets.diff()
+
+
+def _padded(name: str, x: Tensor) -> Tensor:
+    """A nested tensor [B, any, ...] to [B, T, ...]; others stay."""
+    if not x.is_nested:
+        return x
+    _nested_lengths(name, x)
+    padded: Tensor = torch.nested.to_padded_tensor(x, 0.0)
+    return padded
