@@ -44,7 +44,7 @@ class Clips(NamedTuple):
     def flattened_routing(self, routing: Routing) -> Routing:
         """Each field's [L, ...] to [B, ...]."""
         n = len(self.leading)
-        return Routing(*(None if field is None else _flattened(field, n) for field in routing))  # type: ignore[arg-type]
+        return Routing(*(None if field is None else flattened(field, n) for field in routing))  # type: ignore[arg-type]
 
 
 def arranged(
@@ -76,8 +76,31 @@ def arranged(
         if num_streams:
             raise ValueError(f"streams are missing: this layer has num_streams={num_streams}")
         raise ValueError("streams were given to a layer without; build it with num_streams=S")
+    timing = Timing(key_padding_mask, lengths, times, duration)
+    frames, streams, timing = padded(frames, streams, timing, cu_seqlens, max_seqlen)
+    leading = _leading(question, frames, weight)
+    if streams is not None:
+        streams = _one_tensor(streams, frames, weight, num_streams)
+    n = len(leading)
+    streams = None if streams is None else flattened(streams, n)
+    timing = flat_timing(timing, leading, frames.shape[-2])
+    return Clips(flattened(question, n), flattened(frames, n), streams, timing, leading)
+
+
+def padded(
+    frames: Tensor,
+    streams: Tensor | Sequence[Tensor] | None,
+    timing: Timing,
+    cu_seqlens: Tensor | None,
+    max_seqlen: int | None,
+) -> tuple[Tensor, Tensor | Sequence[Tensor] | None, Timing]:
+    """Packed and nested clips padded to the longest; others as they are.
+
+    Raises:
+        ValueError: forms that do not go together.
+    """
     packed = cu_seqlens is not None
-    if (frames.is_nested or packed) and (key_padding_mask is not None or lengths is not None):
+    if (frames.is_nested or packed) and (timing.key_padding_mask is not None or timing.lengths is not None):
         raise ValueError(
             f"{'cu_seqlens' if packed else 'nested frames'} already say how long each clip is; "
             f"drop key_padding_mask and lengths"
@@ -87,27 +110,49 @@ def arranged(
     if frames.is_nested:
         if packed:
             raise ValueError("nested frames already say how long each clip is; drop cu_seqlens and max_seqlen")
-        lengths = _nested_lengths("frames", frames)
-        frames, times = _padded("frames", frames), None if times is None else _padded("times", times)
+        times = None if timing.times is None else _padded("times", timing.times)
         if isinstance(streams, Sequence):
             streams = [_padded(f"streams[{number}]", stream) for number, stream in enumerate(streams)]
-    elif cu_seqlens is not None:
-        index, lengths = _places(frames, cu_seqlens, max_seqlen)
-        if times is not None:
-            _checks.shape("times", times, [frames.shape[0]])
-            times = _taken(times, index)
-        if isinstance(streams, Tensor):
-            _checks.shape("streams", streams, ["S", *frames.shape])
-            streams = streams.unbind(0)
-        if streams is not None:
-            for number, stream in enumerate(streams):
-                _checks.shape(f"streams[{number}]", stream, list(frames.shape))
-            streams = [_taken(stream, index) for stream in streams]
-        frames = _taken(frames, index)
-    leading = _leading(question, frames, weight)
+        timing = timing._replace(lengths=_nested_lengths("frames", frames), times=times)
+        return _padded("frames", frames), streams, timing
+    if cu_seqlens is None:
+        return frames, streams, timing
+    index, lengths = _places(frames, cu_seqlens, max_seqlen)
+    times = timing.times
+    if times is not None:
+        _checks.shape("times", times, [frames.shape[0]])
+        times = _taken(times, index)
+    if isinstance(streams, Tensor):
+        _checks.shape("streams", streams, ["S", *frames.shape])
+        streams = streams.unbind(0)
     if streams is not None:
-        streams = _one_tensor(streams, frames, weight, num_streams)
-    return _flat(question, frames, streams, Timing(key_padding_mask, lengths, times, duration), leading)
+        for number, stream in enumerate(streams):
+            _checks.shape(f"streams[{number}]", stream, list(frames.shape))
+        streams = [_taken(stream, index) for stream in streams]
+    return _taken(frames, index), streams, timing._replace(lengths=lengths, times=times)
+
+
+def flat_timing(timing: Timing, leading: tuple[int, ...], num_frames: int) -> Timing:
+    """[L, ...] to [B, ...].
+
+    Raises:
+        ValueError: a shape with other leading dimensions.
+    """
+    mask, lengths, times, duration = timing
+    n = len(leading)
+    if n == 1:
+        return timing
+    _checks.padding_mask("key_padding_mask", mask, [*leading, num_frames])
+    if lengths is not None:
+        _checks.shape("lengths", lengths, leading)
+    if times is not None and times.dim() != 1:
+        _checks.shape("times", times, [*leading, num_frames])
+        times = flattened(times, n)
+    if isinstance(duration, Tensor) and duration.dim():
+        _checks.shape("duration", duration, leading)
+        duration = flattened(duration, n)
+    mask, lengths = (None if x is None else flattened(x, n) for x in (mask, lengths))
+    return Timing(mask, lengths, times, duration)
 
 
 def _leading(question: Tensor, frames: Tensor, weight: Tensor) -> tuple[int, ...]:
@@ -129,27 +174,6 @@ def _leading(question: Tensor, frames: Tensor, weight: Tensor) -> tuple[int, ...
     return leading
 
 
-def _flat(question: Tensor, frames: Tensor, streams: Tensor | None, timing: Timing, leading: tuple[int, ...]) -> Clips:
-    """Every leading dimension in one."""
-    n = len(leading)
-    if n == 1:
-        return Clips(question, frames, streams, timing, leading)
-    mask, lengths, times, duration = timing
-    num_frames = frames.shape[-2]
-    _checks.padding_mask("key_padding_mask", mask, [*leading, num_frames])
-    if lengths is not None:
-        _checks.shape("lengths", lengths, leading)
-    if times is not None and times.dim() != 1:
-        _checks.shape("times", times, [*leading, num_frames])
-        times = _flattened(times, n)
-    if isinstance(duration, Tensor) and duration.dim():
-        _checks.shape("duration", duration, leading)
-        duration = _flattened(duration, n)
-    mask, lengths, streams = (None if x is None else _flattened(x, n) for x in (mask, lengths, streams))
-    timing = Timing(mask, lengths, times, duration)
-    return Clips(_flattened(question, n), _flattened(frames, n), streams, timing, leading)
-
-
 def _one_tensor(
     streams: Tensor | Sequence[Tensor], frames: Tensor, weight: Tensor, num_streams: int
 ) -> Tensor:  # [L, S, T, D]
@@ -163,7 +187,7 @@ def _one_tensor(
     return torch.stack(tuple(streams), dim=-3)
 
 
-def _flattened(x: Tensor, n: int) -> Tensor:
+def flattened(x: Tensor, n: int) -> Tensor:
     """[L, ...] with n leading dimensions to [B, ...]."""
     return x if n == 1 else x.flatten(0, n - 1) if n else x.unsqueeze(0)
 

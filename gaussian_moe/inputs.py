@@ -1,48 +1,62 @@
 """Checks that must read values, and so wait for the device: called by the user, never by a layer.
 
-B batch, T frames, D channels.
+B batch, T frames, N frames of all clips, D channels; L any leading dimensions.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
 from torch import Tensor
 
-from . import _checks
-from .timeline import frame_times, padding_from_lengths
+from .clips import flat_timing, flattened, padded
+from .timeline import Timing, frame_times, padding_from_lengths
 
 
 def check_inputs(
-    frames: Tensor,  # [B, T, D]
+    frames: Tensor,  # [L, T, D], [N, D] with cu_seqlens, or nested
     *,
-    key_padding_mask: Tensor | None = None,  # [B, T] bool
-    lengths: Tensor | None = None,  # [B] int
-    times: Tensor | None = None,  # [B, T] or [T]
-    duration: Tensor | float | None = None,  # [B] or one number
+    key_padding_mask: Tensor | None = None,  # [L, T] bool
+    lengths: Tensor | None = None,  # [L] int
+    times: Tensor | None = None,  # [L, T] or [T]; [N] with cu_seqlens
+    duration: Tensor | float | None = None,  # [L] or one number
+    cu_seqlens: Tensor | None = None,  # [B + 1] int
+    max_seqlen: int | None = None,
 ) -> None:
     """Finds wrong values in one batch before a run: call it once on your loader's first batch.
 
     Args:
-        frames: [B, T, D].
+        frames: [B, T, D], or in any other form that `TemporalMoE` takes (one clip without batch as `frames[None]`).
         key_padding_mask: [B, T] bool, True = ignore.
         lengths: [B] integers.
         times: [B, T] or [T], when each frame was taken.
         duration: [B] or a number, each clip's length in the unit of `times`.
+        cu_seqlens, max_seqlen: where packed clips start, and the longest one's number of frames.
 
     Raises:
         ValueError: a shape or dtype that the layers refuse, frames that hold NaN or infinity outside the padding,
-            lengths outside 0 ... T, padding that looks inverted (every clip that has any starts with it), times
-            that are not sorted or not finite, a duration that is not positive or that the times exceed (two
-            different units).
+            lengths outside 0 ... T, packed clips that overlap, leave frames out or are longer than `max_seqlen`,
+            padding that looks inverted (every clip that has any starts with it), times that are not sorted or not
+            finite, a duration that is not positive or that the times exceed (two different units).
 
     Example:
         >>> import torch
         >>> from gaussian_moe import check_inputs
         >>> check_inputs(torch.randn(2, 60, 16), lengths=torch.tensor([60, 31]))
     """
-    _checks.shape("frames", frames, ["B", "T", "D"])
+    timing = Timing(key_padding_mask, lengths, times, duration)
+    num_packed = frames.shape[0] if cu_seqlens is not None else 0
+    frames, _, timing = padded(frames, None, timing, cu_seqlens, max_seqlen)
+    if cu_seqlens is not None:
+        assert max_seqlen is not None
+        _check_packing(cu_seqlens, max_seqlen, num_packed)
+    if frames.dim() < 3:
+        raise ValueError(f"frames must have shape [B, T, D], got {list(frames.shape)}")
+    leading = tuple(frames.shape[:-2])
+    key_padding_mask, lengths, times, duration = flat_timing(timing, leading, frames.shape[-2])
+    frames = flattened(frames, len(leading))
     padding = padding_from_lengths(frames, key_padding_mask, lengths)
     num_clips, num_frames = frames.shape[:2]
     if lengths is not None and bool(((lengths < 0) | (lengths > num_frames)).any()):
@@ -65,6 +79,23 @@ def check_inputs(
         durations = torch.as_tensor(duration, dtype=torch.float64).expand(num_clips).tolist()
     for clip, times_of_clip in enumerate(times.expand(num_clips, num_frames)):
         _check_times(clip, times_of_clip[valid[clip]], None if durations is None else durations[clip])
+
+
+def _check_packing(cu_seqlens: Tensor, max_seqlen: int, num_frames: int) -> None:
+    offsets = cu_seqlens.tolist()
+    if offsets[0] != 0 or offsets[-1] != num_frames:
+        raise ValueError(
+            f"cu_seqlens must start with 0 and end with the number of frames, {num_frames}; got {offsets[0]} and "
+            f"{offsets[-1]}"
+        )
+    lengths = [after - before for before, after in itertools.pairwise(offsets)]
+    if min(lengths, default=0) < 0:
+        raise ValueError(f"cu_seqlens must not fall: clip {lengths.index(min(lengths))} would end before it starts")
+    if max(lengths, default=0) > max_seqlen:
+        raise ValueError(
+            f"max_seqlen must be at least the longest clip's number of frames, {max(lengths)}, got {max_seqlen}: "
+            f"frames behind it would be left out in silence"
+        )
 
 
 def _check_polarity(mask: Tensor) -> None:

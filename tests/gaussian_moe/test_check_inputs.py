@@ -12,6 +12,8 @@ from gaussian_moe import check_inputs
 NAN, INF = float("nan"), float("inf")
 FRAMES, TIMES = torch.randn(3, 5, 4), torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0]]).repeat(3, 1)
 LENGTHS = torch.tensor([5, 2, 0])
+OFFSETS = torch.tensor([0, 3, 3, 5])
+PACKED = {"frames": FRAMES[0], "cu_seqlens": OFFSETS, "max_seqlen": 3}
 PADDED = torch.arange(5) >= LENGTHS.unsqueeze(-1)
 
 
@@ -41,6 +43,9 @@ def with_value(tensor: torch.Tensor, where: tuple[int, ...], value: float) -> to
         {"times": with_value(TIMES, (1, 4), -7.0), "key_padding_mask": PADDED},
         {"times": with_value(TIMES, (0, 2), 1.0)},
         {"times": TIMES, "lengths": LENGTHS, "duration": torch.tensor([4.0, 1.0, 1.0])},
+        {"frames": FRAMES.view(1, 3, 5, 4), "lengths": LENGTHS[None], "times": TIMES[None], "duration": 4.0},
+        {"frames": FRAMES[0], "cu_seqlens": OFFSETS, "max_seqlen": 3, "times": torch.tensor([0.0, 1.0, 2.0, 0.5, 1.5])},
+        {"frames": torch.nested.nested_tensor([FRAMES[0], FRAMES[1, :2]], layout=torch.jagged)},
     ],
 )
 def test_nothing_to_complain_about(arguments: dict[str, Any]) -> None:
@@ -56,6 +61,11 @@ def test_nothing_to_complain_about(arguments: dict[str, Any]) -> None:
         ({"lengths": torch.tensor([5, 6, 0])}, r"lengths must be in 0 ... 5, got \[5, 6, 0\]"),
         ({"lengths": torch.tensor([5, -1, 0])}, r"lengths must be in 0 ... 5, got \[5, -1, 0\]"),
         ({"lengths": LENGTHS, "key_padding_mask": PADDED}, "key_padding_mask and lengths"),
+        ({**PACKED, "cu_seqlens": OFFSETS + 1}, "cu_seqlens must start with 0 .* frames, 5; got 1 and 6"),
+        ({**PACKED, "cu_seqlens": OFFSETS[:-1]}, "cu_seqlens must start with 0 .* frames, 5; got 0 and 3"),
+        ({**PACKED, "cu_seqlens": torch.tensor([0, 3, 2, 5])}, "cu_seqlens must not fall: clip 1 would end before"),
+        ({**PACKED, "max_seqlen": 2}, "max_seqlen must be at least .* 3, got 2: frames behind it"),
+        ({**PACKED, "times": torch.tensor([0.0, 2.0, 1.0, 0.5, 1.5])}, "times must be sorted .* clip 0"),
         ({"key_padding_mask": ~PADDED}, "key_padding_mask ignores the first frames .* pass ~mask"),
         ({"key_padding_mask": PADDED.int()}, r"key_padding_mask must be bool .*~mask\.bool\(\)"),
         ({"duration": 4.0}, "duration .* give times too"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gaussian_moe import TemporalMoE, backend
 from gaussian_moe.kernels import runtime
-from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, small_moe
+from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, small_moe, stirred
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,27 @@ def test_one_graph_forward_and_backward(top_k: int) -> None:
     wanted = moe(question, frames, streams=streams, **timing)
     assert_close(got, wanted, 1e-6)
     assert_same_gradients(gradients(got, leaves), gradients(wanted, leaves), 1e-5)
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"window": "box", "normalization": "none"},
+    {"normalization": "sum", "num_gaussians": 2, "learned_anchors": True},
+    {"window": "laplace", "activation": "gelu", "temperature": 0.5},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("per_expert", [False, True])
+def test_one_graph_of_each_variant(variant: dict[str, Any], per_expert: bool) -> None:
+    moe = stirred(TemporalMoE(16, 7, 3, heads=4, **variant))
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(moe, fullgraph=True, backend=counter, dynamic=True)
+    for clips, num_frames in ((2, 9), (5, 31), (3, 128)):
+        question, frames = inputs(num_frames, clips)
+        lengths = torch.randint(0, num_frames + 1, (clips,))
+        wanted = moe(question, frames, lengths=lengths, per_expert=per_expert)
+        assert_close(compiled(question, frames, lengths=lengths, per_expert=per_expert), wanted, 1e-6)
+    assert counter.frame_count == 1
 
 
 SIZES = [(2, 9), (3, 2), (5, 63), (2, 60), (4, 3), (7, 17), (3, 128), (16, 5), (2, 200), (9, 31)]  # clips, frames
