@@ -42,8 +42,9 @@ measure: setup ## the README's training step and loaders, on a machine with noth
 	$(PY) -m examples.avqa.measure.training_step --profile --out examples/avqa/recorded/training_step.json
 	$(PY) -m examples.avqa.readme
 
-readme: setup ## write the recorded figures into the README and draw the charts again
+readme: setup ## write the recorded figures and features into the pages and draw the charts again
 	$(PY) -m examples.avqa.readme
+	$(PY) -m docs.features
 	$(PY) -m benchmarks table --readme
 	$(PY) -m benchmarks plot
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ["gaussian_moe", "kernels", "benchmarks", "examples", "tests"]
+FOLDERS = ["gaussian_moe", "kernels", "benchmarks", "docs", "examples", "tests"]
 # What a folder may import of the others. The kernels are imported only as gaussian_moe.kernels.
 ALLOWED = {
     "kernels": set(),
     "gaussian_moe": {"gaussian_moe"},
     "benchmarks": {"gaussian_moe", "benchmarks"},
+    "docs": {"docs"},
     "examples": {"gaussian_moe", "examples"},
 }
 
