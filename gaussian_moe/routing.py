@@ -11,7 +11,8 @@ class Routing(NamedTuple):
     """The experts in use for each clip, and when each of them looks.
 
     B stands for the leading dimensions of the question ([B], or [B, Q] for Q questions about one clip); E experts,
-    K experts in use, T frames. Fields are read by name; new ones are only ever added at the end.
+    K experts in use, M Gaussians of one expert, T frames. Fields are read by name; new ones are only ever added at the
+    end.
 
     Example:
         >>> import torch
@@ -34,3 +35,6 @@ class Routing(NamedTuple):
     """[B, E], the scores of all experts before the softmax."""
     weights: Tensor | None
     """[B, K, T], float32 or wider, 1 at the frame nearest to the center; None where they were not asked for."""
+    shares: Tensor | None = None
+    """[B, K, M], summing to 1 over the M Gaussians of an expert, where it has several: centers and stds are then
+    [B, K, M], too, and `weights` holds the sum of the M windows, each times its share."""

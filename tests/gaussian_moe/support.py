@@ -97,6 +97,5 @@ def gradients(outputs: Tensor | Sequence[Tensor], leaves: Mapping[str, Tensor]) 
 
 def tensors(routing: Routing) -> list[Tensor]:
     """The fields of a routing that has its weights."""
-    found = [field for field in routing if field is not None]
-    assert len(found) == len(routing)
-    return found
+    assert routing.weights is not None
+    return [field for field in routing if field is not None]
