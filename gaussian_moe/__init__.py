@@ -3,6 +3,7 @@
 from ._version import __version__
 from .expert import GaussianExpert
 from .fusion import QuestionFusion
+from .grounding import Spans, best_span, expert_spans, gated_timeline, peak_span, temporal_iop, temporal_iou
 from .inputs import check_inputs
 from .moe import TemporalMoE
 from .patches import PatchFusion
@@ -17,7 +18,14 @@ __all__ = [
     "QuestionFusion",
     "QuestionRouter",
     "Routing",
+    "Spans",
     "TemporalMoE",
     "__version__",
+    "best_span",
     "check_inputs",
+    "expert_spans",
+    "gated_timeline",
+    "peak_span",
+    "temporal_iop",
+    "temporal_iou",
 ]
