@@ -70,7 +70,7 @@ class QuestionRouter(nn.Module):
             raise ValueError(f"top_k must be at most num_experts, got top_k={top_k} and num_experts={num_experts}")
         check_backend(backend)
         self.dim, self.num_experts, self.top_k, self.backend = dim, num_experts, top_k, backend
-        self.attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
+        self.attention = Attention(dim, heads, dropout, "torch" if backend == "torch" else "auto", device, dtype)
         self.gate = nn.Linear(dim, num_experts, device=device, dtype=dtype)
         self.gaussian = nn.Linear(dim, 2 * num_experts, device=device, dtype=dtype)
         # Expert e's anchor is (slots[e] + 1/2)/E. Whole numbers: `module.half()` would round stored anchors.
