@@ -80,14 +80,19 @@ class Attention(nn.Module):
             source: [..., T, D], with leading dimensions that broadcast against those of `queries`.
             padding: [..., T] bool, True = ignore.
         """
-        L, T = queries.shape[-2], source.shape[-2]
-        # Products for each head's queries over the source, against two projections of the source.
-        if L * self.dim + L * (self.heads - 1) * T < T * self.dim:
+        if self._absorbs(queries.shape[-2], source.shape[-2]):
             attended = self._absorbed(queries, source, padding)
         else:
             attended = self._projected(queries, source, padding)
         projected: Tensor = self.out_proj(attended)
         return projected
+
+    def _absorbs(self, L: int, T: int) -> bool:
+        """Products for each head's queries over the source, against two projections of the source."""
+        if torch.compiler.is_exporting():
+            # A comparison of sizes would shut the others out of the program: as for a long source.
+            return isinstance(L, int) and L * (self.heads - 1) < self.dim
+        return L * self.dim + L * (self.heads - 1) * T < T * self.dim
 
     def _projected(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
         D, L, T = self.dim, queries.shape[-2], source.shape[-2]
@@ -101,7 +106,7 @@ class Attention(nn.Module):
         leading = torch.broadcast_shapes(queries.shape[:-2], source.shape[:-2])  # type: ignore[no-untyped-call]
         sequences = math.prod(leading)
         # Fused kernels take one leading dimension, and not more sequences than a launch can count.
-        flat = (sequences,) if sequences < 2**16 else (sequences, 1)
+        flat = (sequences,) if torch.compiler.is_exporting() or sequences < 2**16 else (sequences, 1)
         query, key, value = (
             part.expand(*leading, length, D).reshape(*flat, length, self.heads, D // self.heads).transpose(-2, -3)
             for part, length in ((query, L), (key, T), (value, T))

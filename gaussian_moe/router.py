@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._order import descending
 from .attention import Attention
 from .backend import check_backend
 from .functional import gaussian_weights
@@ -129,8 +130,7 @@ class QuestionRouter(nn.Module):
             context = context.squeeze(1)
         logits = self.gate(context)
         wide = torch.promote_types(logits.dtype, torch.float32)
-        # A stable sort, where topk leaves the order of equal scores open.
-        scores, indices = logits.to(wide).softmax(-1).sort(dim=-1, descending=True, stable=True)
+        scores, indices = descending(logits.to(wide).softmax(-1))
         gates, indices = scores[..., : self.top_k], indices[..., : self.top_k]
         gates = gates / gates.sum(-1, keepdim=True)
         centers, stds = self._gaussians(context, indices)
