@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import _checks
+from .backend import check_backend_without_triton
 from .functional import linear
 from .linear import Linear
 
@@ -28,9 +29,10 @@ class Attention(nn.Module):
         dim: D, channels of queries and source.
         heads: number of heads; divides `dim`.
         dropout: rate on the attention weights.
+        backend: "auto" or "torch".
 
     Raises:
-        ValueError: `heads` does not divide `dim`, or `dropout` is not in [0, 1).
+        ValueError: `heads` does not divide `dim`, `dropout` is not in [0, 1), or another backend.
 
     Example:
         >>> import torch
@@ -44,16 +46,18 @@ class Attention(nn.Module):
         dim: int,
         heads: int = 8,
         dropout: float = 0.1,
+        backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         _checks.heads_divide(dim, heads)
         _checks.probability(dropout=dropout)
-        self.dim, self.heads, self.dropout = dim, heads, dropout
+        check_backend_without_triton(backend)
+        self.dim, self.heads, self.dropout, self.backend = dim, heads, dropout, backend
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim, device=device, dtype=dtype))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * dim, device=device, dtype=dtype))
-        self.out_proj = Linear(dim, dim, device=device, dtype=dtype)
+        self.out_proj = Linear(dim, dim, backend=backend, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -76,28 +80,33 @@ class Attention(nn.Module):
             source: [..., T, D], with leading dimensions that broadcast against those of `queries`.
             padding: [..., T] bool, True = ignore.
         """
-        L, T = queries.shape[-2], source.shape[-2]
-        # Products for each head's queries over the source, against two projections of the source.
-        if L * self.dim + L * (self.heads - 1) * T < T * self.dim:
+        if self._absorbs(queries.shape[-2], source.shape[-2]):
             attended = self._absorbed(queries, source, padding)
         else:
             attended = self._projected(queries, source, padding)
         projected: Tensor = self.out_proj(attended)
         return projected
 
+    def _absorbs(self, L: int, T: int) -> bool:
+        """Products for each head's queries over the source, against two projections of the source."""
+        if torch.compiler.is_exporting():
+            # A comparison of sizes would shut the others out of the program: as for a long source.
+            return isinstance(L, int) and L * (self.heads - 1) < self.dim
+        return L * self.dim + L * (self.heads - 1) * T < T * self.dim
+
     def _projected(self, queries: Tensor, source: Tensor, padding: Tensor | None) -> Tensor:
         D, L, T = self.dim, queries.shape[-2], source.shape[-2]
         if queries is source:
-            query, key, value = linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+            query, key, value = self._linear(source, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         else:
             # Split at once, so that the gradient is put together at once: each slice's would be padded, then added.
             weights, biases = torch.split(self.in_proj_weight, [D, 2 * D]), torch.split(self.in_proj_bias, [D, 2 * D])
-            query = linear(queries, weights[0], biases[0])
-            key, value = linear(source, weights[1], biases[1]).chunk(2, dim=-1)
+            query = self._linear(queries, weights[0], biases[0])
+            key, value = self._linear(source, weights[1], biases[1]).chunk(2, dim=-1)
         leading = torch.broadcast_shapes(queries.shape[:-2], source.shape[:-2])  # type: ignore[no-untyped-call]
         sequences = math.prod(leading)
         # Fused kernels take one leading dimension, and not more sequences than a launch can count.
-        flat = (sequences,) if sequences < 2**16 else (sequences, 1)
+        flat = (sequences,) if torch.compiler.is_exporting() or sequences < 2**16 else (sequences, 1)
         query, key, value = (
             part.expand(*leading, length, D).reshape(*flat, length, self.heads, D // self.heads).transpose(-2, -3)
             for part, length in ((query, L), (key, T), (value, T))
@@ -118,7 +127,7 @@ class Attention(nn.Module):
         query_weight, key_weight, value_weight = self.in_proj_weight.chunk(3)
         query_bias, _, value_bias = self.in_proj_bias.chunk(3)
         key_weight, value_weight = (weight.view(self.heads, C, D) for weight in (key_weight, value_weight))
-        query = linear(queries, query_weight, query_bias) / math.sqrt(C)
+        query = self._linear(queries, query_weight, query_bias) / math.sqrt(C)
         query = rearrange(query, "... l (h c) -> ... h l c", h=self.heads)
         # The key's bias adds the same to every position's score, which the softmax takes out again.
         over_source = rearrange(_each_head(query, key_weight), "... h l d -> ... (h l) d")
@@ -134,6 +143,9 @@ class Attention(nn.Module):
         total = rearrange(attention.sum(-1), "... (h l) -> ... h l 1", h=self.heads).to(average.dtype)
         attended = _each_head(average, value_weight.transpose(-1, -2)) + total * value_bias.view(self.heads, 1, C)
         return rearrange(attended, "... h l c -> ... l (h c)")
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return linear(x, weight, bias, backend=self.backend)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, heads={self.heads}, dropout={self.dropout}"

@@ -31,6 +31,13 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
 
 
+def check_backend_without_triton(backend: str) -> None:
+    """Raises ValueError for a name that is no backend, and for "triton": this layer has no Triton kernel."""
+    check_backend(backend)
+    if backend == "triton":
+        raise ValueError("backend='triton': this layer has no Triton kernel; use 'auto' or 'torch'")
+
+
 def fused(
     backend: str,
     device: torch.device,

@@ -27,9 +27,10 @@ class QuestionFusion(nn.Module):
         heads: heads of each attention; divides `dim`.
         hidden_dim: channels between W_a and W_b, by default D.
         dropout: rate on attention weights, on each branch and in the feed-forward.
+        backend: "auto" or "torch", plain aten operations throughout.
 
     Raises:
-        ValueError: a size below 1, or `heads` that does not divide `dim`.
+        ValueError: a size below 1, `heads` that does not divide `dim`, or another backend.
 
     Example:
         >>> import torch
@@ -46,6 +47,7 @@ class QuestionFusion(nn.Module):
         heads: int = 8,
         hidden_dim: int | None = None,
         dropout: float = 0.1,
+        backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -53,11 +55,11 @@ class QuestionFusion(nn.Module):
         hidden_dim = dim if hidden_dim is None else hidden_dim
         _checks.positive(hidden_dim=hidden_dim)
         self.dim = dim
-        self.self_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.cross_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.question_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.linear1 = Linear(dim, hidden_dim, device=device, dtype=dtype)
-        self.linear2 = Linear(hidden_dim, dim, device=device, dtype=dtype)
+        self.self_attention = Attention(dim, heads, dropout, backend, device=device, dtype=dtype)
+        self.cross_attention = Attention(dim, heads, dropout, backend, device=device, dtype=dtype)
+        self.question_attention = Attention(dim, heads, dropout, backend, device=device, dtype=dtype)
+        self.linear1 = Linear(dim, hidden_dim, backend=backend, device=device, dtype=dtype)
+        self.linear2 = Linear(hidden_dim, dim, backend=backend, device=device, dtype=dtype)
         self.norm1 = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.norm2 = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.dropout = nn.Dropout(dropout)

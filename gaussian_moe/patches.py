@@ -25,9 +25,10 @@ class PatchFusion(nn.Module):
         heads: heads of each attention; divides `dim`.
         hidden_dim: H, by default D/2.
         dropout: rate on the attention weights and on what was attended.
+        backend: "auto" or "torch", plain aten operations throughout.
 
     Raises:
-        ValueError: a size below 1, or `heads` that does not divide `dim`.
+        ValueError: a size below 1, `heads` that does not divide `dim`, or another backend.
 
     Example:
         >>> import torch
@@ -44,14 +45,15 @@ class PatchFusion(nn.Module):
         heads: int = 8,
         hidden_dim: int | None = None,
         dropout: float = 0.1,
+        backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.self_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.cross_attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
-        self.mlp = two_layers(dim, hidden_dim, device, dtype)
+        self.self_attention = Attention(dim, heads, dropout, backend, device=device, dtype=dtype)
+        self.cross_attention = Attention(dim, heads, dropout, backend, device=device, dtype=dtype)
+        self.mlp = two_layers(dim, hidden_dim, backend, device, dtype)
         self.dropout = nn.Dropout(dropout)
         self.audio_norm = nn.LayerNorm(dim, device=device, dtype=dtype)
         self.video_norm = nn.LayerNorm(dim, device=device, dtype=dtype)

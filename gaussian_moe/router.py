@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._order import descending
 from ._shown import options
 from .attention import Attention
 from .backend import check_backend
@@ -123,7 +124,7 @@ class QuestionRouter(nn.Module):
         self.temperature, self.noise, self.expert_dropout = temperature, noise, expert_dropout
         self.window, self.normalization, self.num_gaussians = window, normalization, num_gaussians
         self.min_std, self.max_std = min_std, max_std
-        self.attention = Attention(dim, heads, dropout, device=device, dtype=dtype)
+        self.attention = Attention(dim, heads, dropout, "torch" if backend == "torch" else "auto", device, dtype)
         self.gate = nn.Linear(dim, num_experts, device=device, dtype=dtype)
         # Of each window a and b; where an expert has several, also what it counts among them.
         numbers = 2 if num_gaussians == 1 else 3
@@ -204,8 +205,7 @@ class QuestionRouter(nn.Module):
         if question.dim() == 2:
             context = context.squeeze(1)
         logits = self.gate(context)
-        # A stable sort, where topk leaves the order of equal scores open.
-        scores, indices = self._scores(logits).sort(dim=-1, descending=True, stable=True)
+        scores, indices = descending(self._scores(logits))
         gates, indices = scores[..., : self.top_k], indices[..., : self.top_k]
         gates = gates / gates.sum(-1, keepdim=True)
         centers, stds, shares = self._windows(context, indices)

@@ -20,6 +20,8 @@ def linear(
     x: Tensor,  # [..., P]
     weight: Tensor,  # [N, P]
     bias: Tensor | None = None,  # [N]
+    *,
+    backend: str = "auto",
 ) -> Tensor:  # [..., N]
     """`x W^T + b`, as `F.linear`.
 
@@ -30,6 +32,7 @@ def linear(
         x: [..., P].
         weight: [N, P].
         bias: [N].
+        backend: "auto", or "torch" for `F.linear` everywhere.
 
     Example:
         >>> import torch
@@ -37,7 +40,7 @@ def linear(
         >>> linear(torch.randn(2, 60, 768), torch.randn(512, 768)).shape
         torch.Size([2, 60, 512])
     """
-    if not _by_operator(x, weight, bias):
+    if backend == "torch" or not _by_operator(x, weight, bias):
         return F.linear(x, weight, bias)
     linear_op.count_flops()
     flat: Tensor = linear_op.linear(x.reshape(-1, x.shape[-1]), weight, bias)

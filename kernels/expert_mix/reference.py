@@ -28,7 +28,7 @@ def expert_mix_reference(
     mass = gates * mass
     share = mass.new_zeros(B, Q, E).scatter_add(2, indices, mass)
     expert = indices.unsqueeze(2).expand(B, Q, S, K)
-    if clips * K <= FEW and 3 * clips * K < E:
+    if not torch.compiler.is_exporting() and clips * K <= FEW and 3 * clips * K < E:
         # Copying the few matrices in use is cheaper than reading all.
         pooled = torch.einsum("bqskh,bqskdh->bqsd", scaled, weight2[expert])
     else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from gaussian_moe import TemporalMoE, backend
+from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE, backend
 from gaussian_moe.backend import VARIABLE, fused
 from gaussian_moe.kernels import runtime
 from tests.gaussian_moe.support import small_moe
@@ -89,6 +91,20 @@ def test_with_triton_a_gpu_is_fused() -> None:
     if runtime.triton_there():
         assert fused("auto", torch.device("cuda"), torch.bfloat16) is True
         assert fused("triton", torch.device("cuda"), torch.bfloat16) is True
+
+
+@pytest.mark.parametrize("layer", [QuestionFusion, PatchFusion, ProgressiveRefiner])
+def test_layers_without_kernels_say_so(layer: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="backend='triton': this layer has no Triton kernel; use 'auto' or 'torch'"):
+        layer(16, backend="triton")
+
+
+def test_a_routers_attention_has_no_kernel_to_ask_for() -> None:
+    assert [QuestionRouter(16, backend=name).attention.backend for name in backend.BACKENDS] == [
+        "auto",
+        "auto",
+        "torch",
+    ]
 
 
 def test_an_order_that_is_not_fused_takes_the_torch_path() -> None:

@@ -1,4 +1,4 @@
-"""Graphs: one graph without a break, compiled once for every length, and exported."""
+"""Graphs: one graph without a break, compiled once for every length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.profiler import ProfilerActivity, profile
 
@@ -141,30 +141,3 @@ def test_generated_code_agrees(dynamic: bool) -> None:
         assert_close(got, wanted, 1e-5)
         for ours, theirs in zip(*(torch.autograd.grad(y.square().sum(), leaves) for y in (got, wanted)), strict=True):
             assert_close(ours, theirs, 1e-5)
-
-
-class Padded(nn.Module):
-    """Exports take the optional arguments that they were traced with."""
-
-    def __init__(self, moe: TemporalMoE) -> None:
-        super().__init__()
-        self.moe = moe
-
-    def forward(self, question: Tensor, frames: Tensor, lengths: Tensor) -> Tensor:
-        pooled: Tensor = self.moe(question, frames, lengths=lengths)
-        return pooled
-
-
-@pytest.mark.parametrize("top_k", [3, 7])
-def test_export_with_any_batch_and_length(top_k: int) -> None:
-    moe = Padded(small_moe(top_k=top_k)).eval()
-    clips, length = torch.export.Dim("clips", min=2, max=64), torch.export.Dim("length", min=2, max=512)
-    shapes = {"question": {0: clips}, "frames": {0: clips, 1: length}, "lengths": {0: clips}}
-    program = torch.export.export(moe, (*inputs(9), torch.tensor([9, 5, 0])), dynamic_shapes=shapes)
-    operators = [node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
-    assert {operator.namespace for operator in operators} == {"aten"}
-    exported = program.module()
-    for num_frames, clips_now in ((9, 3), (2, 5), (63, 2)):
-        question, frames = inputs(num_frames, clips_now)
-        lengths = torch.randint(0, num_frames + 1, (clips_now,))
-        assert_close(exported(question, frames, lengths), moe(question, frames, lengths), 1e-6)
