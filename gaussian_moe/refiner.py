@@ -61,23 +61,23 @@ class ProgressiveRefiner(nn.Module):
 
     def forward(
         self,
-        question: Tensor,  # [B, D] or [B, Q, D]
+        question: Tensor,  # [B, D] or [B, Q, D]; any leading dimensions
         pooled: Tensor,  # [B, N, D] or [B, Q, N, D]
-    ) -> Tensor:  # [B, D] or [B, Q, D]
+    ) -> Tensor:  # like question
         """Refines.
 
         Args:
-            question: [B, D], or [B, Q, D] for Q questions about each clip.
+            question: [B, D], or [B, Q, D] for Q questions about each clip, or any other leading dimensions.
             pooled: [B, N, D], N at least 1; with a question axis [B, Q, N, D].
 
         Returns:
-            [B, D] or [B, Q, D].
+            The shape of the question.
 
         Raises:
             ValueError: a wrong shape or dtype.
         """
         weight = self.attention.in_proj_weight
-        _checks.channels("question", question, ["B", "Q"] if question.dim() == 3 else ["B"], weight)
+        _checks.channels("question", question, ["B"] if question.dim() == 2 else question.shape[:-1], weight)
         _checks.channels("pooled", pooled, [*question.shape[:-1], "N"], weight)
         if pooled.shape[-2] == 0:
             raise ValueError("pooled must hold at least one feature, got N=0")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from gaussian_moe import QuestionRouter, Routing, TemporalMoE
-from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, small_moe, tensors
+from gaussian_moe import ProgressiveRefiner, QuestionRouter, Routing, TemporalMoE
+from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, small_moe, stirred, tensors
 
 
 def ragged(lengths: list[int]) -> list[Tensor]:
@@ -247,3 +247,13 @@ def test_leading_dimensions_take_gradients() -> None:
         pooled = moe(question.reshape(*shape, 16), leaf.reshape(*shape, 5, 16))
         found.append(gradients(pooled.reshape(6, 16), {"frames": leaf}))
     assert_same_gradients(found[0], found[1])
+
+
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3), (2, 1, 3)])
+def test_refiner(leading: tuple[int, ...]) -> None:
+    refiner = stirred(ProgressiveRefiner(16, heads=4)).double()
+    question = torch.randn(*leading, 16, dtype=torch.float64)
+    pooled = torch.randn(*leading, 2, 16, dtype=torch.float64)
+    got = refiner(question, pooled)
+    assert got.shape == question.shape
+    assert_close(got.reshape(-1, 16), refiner(question.reshape(-1, 16), pooled.reshape(-1, 2, 16)))

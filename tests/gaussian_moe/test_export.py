@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +92,22 @@ def test_one_program_of_aten_operations(top_k: int) -> None:
         given = widened(inputs(names, *sizes))
         for got, wanted in zip(run(*given), layer(*given), strict=True):
             assert_close(got, wanted)
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"window": "box", "normalization": "none", "activation": "silu"},
+    {"normalization": "sum", "num_gaussians": 2, "learned_anchors": True},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_programs_of_variants(variant: dict[str, Any]) -> None:
+    names = ["question", "frames", "lengths"]
+    layer = Padded(stirred(TemporalMoE(16, 7, 3, heads=4, **variant))).eval().double()
+    run = exported(layer, names, widened(inputs(names, 3, 9))).module()
+    for sizes in SIZES:
+        given = widened(inputs(names, *sizes))
+        assert_close(run(*given)[0], layer(*given)[0])
 
 
 def test_experts_are_ordered_alike_in_exported_programs(monkeypatch: pytest.MonkeyPatch) -> None:
