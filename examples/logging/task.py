@@ -1,4 +1,8 @@
-"""A synthetic task that needs the right moment: which answer is shown while the event that is asked for happens?
+"""A small synthetic task: which answer is shown while the event that is asked for happens?
+
+All of it is learnt in a hundred steps, but not by looking at the event: the router's attention finds the answer by
+itself and tells it by its choice of experts, and as nothing in a frame says when it was taken, it could not place
+their windows. The picture of the timeline beside the truth shows that.
 
 B clips, T frames, D channels.
 """
