@@ -49,6 +49,9 @@ class QuestionRouter(nn.Module):
     dict: after `to_empty` call `reset_parameters` before loading one. Noise, temperature and expert dropout are off
     by default; the routing's `logits` are those before all three.
 
+    To the attention the frames are a set, as published: where centers shall follow what happens in the clip, give
+    frames a position code, or features that have seen their neighbours.
+
     Args:
         dim: D, channels of question and frames.
         num_experts: E.

@@ -181,6 +181,13 @@ def test_padding_does_not_move_the_peak(length: int, seed: int) -> None:
     assert_same_spans(peak_span(padded, lengths=torch.tensor([length])), wanted, 1e-9)
 
 
+def test_weights_that_padding_should_not_have_do_not_count() -> None:
+    routing = one_gaussian(1.0, 0.3, 9)
+    assert routing.weights is not None
+    cut = routing._replace(weights=routing.weights[..., :5])
+    assert_same_spans(peak_span(routing, lengths=torch.tensor([5])), peak_span(cut))
+
+
 def test_padding_inside_a_clip_is_skipped() -> None:
     """A dropped frame has weight 0 and is no end of the span around it."""
     whole = one_gaussian(0.5, 0.2, 5)

@@ -183,6 +183,18 @@ def test_diversity_parts_windows_and_keeps_their_width() -> None:
     assert loss([0.3, 0.7], 0.1, wanted) < 1e-4
 
 
+def test_a_window_that_holds_no_frame_is_no_nan() -> None:
+    """A box can lie between two frames."""
+    routing = random_routing(1)
+    assert routing.weights is not None
+    weights = routing.weights.clone()
+    weights[0, 1] = 0.0
+    loss = gaussian_diversity_loss(routing._replace(weights=weights.requires_grad_()))
+    (gradient,) = torch.autograd.grad(loss, weights)
+    assert bool(loss.isfinite())
+    assert bool(gradient.isfinite().all())
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @every_loss
 def test_half_precision_and_autocast_cost_no_more_than_the_inputs_rounding(loss: Loss, dtype: torch.dtype) -> None:
