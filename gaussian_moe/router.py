@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from ._order import descending
+from ._state import VersionedModule
 from .attention import Attention
 from .backend import check_backend
 from .functional import gaussian_weights
@@ -20,7 +21,7 @@ LEAST_WIDTH, WIDTHS = 0.09, 9
 """An expert's std as a fraction of the clip is `max(sigmoid(b), LEAST_WIDTH) / WIDTHS`."""
 
 
-class QuestionRouter(nn.Module):
+class QuestionRouter(VersionedModule):
     """Routes a clip by a question: gates over experts, and each expert's Gaussian over time.
 
     The question attends to the frames, c = attention(q, x). `softmax(W_r c + b_r)` gives the gates, of which the
