@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import _checks
+from ._state import VersionedModule
 from .backend import check_backend_without_triton
 from .functional import linear
 from .linear import Linear
 
 
-class Attention(nn.Module):
+class Attention(VersionedModule):
     """Queries attend to a source that is both key and value, under `nn.MultiheadAttention`'s state-dict names.
 
     `out = W_o [softmax(q_h k_h^T / sqrt(C)) v_h]_h + b_o`. A source with no valid position gives zeros before the

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from ._shown import options
+from ._state import VersionedModule
 from .backend import check_backend
 from .functional import gaussian_expert_pool
 from .functional.pool import check_activation, unfused_experts
@@ -24,7 +25,7 @@ _DEFAULTS: dict[str, object] = {
 }
 
 
-class GaussianExpert(nn.Module):
+class GaussianExpert(VersionedModule):
     """Experts `f_e(x) = W2_e relu(W1_e x + b1_e) + b2_e`, weighted over time and mixed as a `Routing` says.
 
     `y = sum_k p_k sum_t g_kt f_e(k)(x_t)`, not normalised over time. QA-TIGER (arXiv 2503.04459), section 3.3.

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks, _init
+from ._state import VersionedModule
 from .attention import Attention
 from .linear import Linear
 from .timeline import emptied
 
 
-class QuestionFusion(nn.Module):
+class QuestionFusion(VersionedModule):
     """Question-aware fusion of two frame sequences; all parameters are shared by the two directions.
 
         h   = LN1(x + drop(self(x, x)) + drop(cross(x, other)) + drop(question(x, words)))

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks
+from ._state import VersionedModule
 from .clips import arranged
 from .expert import GaussianExpert
 from .router import MAX_STD, MIN_STD, QuestionRouter
 from .routing import Routing
 
 
-class TemporalMoE(nn.Module):
+class TemporalMoE(VersionedModule):
     """Pools a clip over time as a question asks: `LayerNorm(sum_k p_k sum_t g_kt f_e(k)(x_t))`.
 
     The question routes the clip to K of E experts; each expert looks through its own Gaussian over time. QA-TIGER

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from ._mlp import two_layers
+from ._state import VersionedModule
 from .attention import Attention
 
 
-class PatchFusion(nn.Module):
+class PatchFusion(VersionedModule):
     """Per frame `p <- p + self(p, p)`; then audio and video feature attend to p: `LN_m(MLP(drop(attended)))`.
 
     MLP D -> H -> D with ReLU; one LayerNorm a modality, the rest shared; nothing of audio or video is added. The

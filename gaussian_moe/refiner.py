@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from . import _checks, _init
 from ._mlp import two_layers
+from ._state import VersionedModule
 from .attention import Attention
 
 
-class ProgressiveRefiner(nn.Module):
+class ProgressiveRefiner(VersionedModule):
     """`LayerNorm(mean_n z_n + dropout(MLP(attention(q, z))))`, MLP D -> H -> D with ReLU between.
 
     QA-TIGER (arXiv 2503.04459), section 3.4. The question itself is not added.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from . import _checks, _init
 from ._order import descending
 from ._shown import options
+from ._state import VersionedModule
 from .attention import Attention
 from .backend import check_backend
 from .clips import arranged
@@ -36,7 +37,7 @@ _DEFAULTS: dict[str, object] = {
 }
 
 
-class QuestionRouter(nn.Module):
+class QuestionRouter(VersionedModule):
     """Routes a clip by a question: gates over experts, and each expert's Gaussian over time.
 
     The question attends to the frames, c = attention(q, x). `softmax(W_r c + b_r)` gives the gates, of which the

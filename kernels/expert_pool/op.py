@@ -173,10 +173,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 def _backward(ctx: Any, grad_state: Tensor, grad_mass: Tensor, grad_bits: Tensor) -> tuple[Tensor | None, ...]:
     if not ctx.saved_bits:
         raise RuntimeError("expert_pool was called with save_bits=False, and a gradient is asked for")
-    dframes, dweight1, dbias1, first, second = expert_pool_backward(
-        grad_state, grad_mass, *ctx.saved_tensors, ctx.epsilon
-    )
-    given = ctx.saved_tensors[4] is not None
+    # Asked for once: with activation checkpointing the forward pass runs again for them.
+    saved = ctx.saved_tensors
+    dframes, dweight1, dbias1, first, second = expert_pool_backward(grad_state, grad_mass, *saved, ctx.epsilon)
+    given = saved[4] is not None
     profile = (first, None, None) if given else (None, first, second)
     return dframes, dweight1, dbias1, None, *profile, None, None, None, None, None
 

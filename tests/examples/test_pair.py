@@ -5,9 +5,6 @@ B clips, Q questions of one clip.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +19,8 @@ from examples.avqa.prepare import prepare
 from tests.examples.pair import resumed, runs
 from tests.examples.test_resume import assert_same_run
 from tests.examples.tiny_run import TinyData, train_tiny, write_data
+from tests.two_processes import run_pair
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -32,17 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of all runs, trained by two processes that torchrun started."""
     root = tmp_path_factory.mktemp("pair")
     prepare(write_data(root / "data").config, ("train", "val"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.examples.pair", str(root)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_pair("tests.examples.pair", str(root))
     return root
 
 

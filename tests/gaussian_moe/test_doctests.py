@@ -26,7 +26,7 @@ PUBLIC = [
 ]
 
 
-@pytest.mark.parametrize("name", [*MODULES, "examples.avqa.model"])
+@pytest.mark.parametrize("name", [*MODULES, "examples.avqa.model", "examples.avqa.hub"])
 def test_examples_run(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name), raise_on_error=False).failed == 0
 

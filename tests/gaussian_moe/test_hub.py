@@ -1,0 +1,235 @@
+"""Saving and loading through huggingface_hub: the same model bit for bit, and faults that are told."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub import HfApi
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import gaussian_moe
+from gaussian_moe.hub import PretrainedMixin, TemporalMoE
+from tests.gaussian_moe.support import stirred
+
+ROOT = Path(__file__).parents[2]
+QUESTION, FRAMES = torch.randn(2, 16), torch.randn(2, 9, 16)
+
+
+def small(**arguments: Any) -> TemporalMoE:
+    return stirred(TemporalMoE(16, 5, heads=4, **{"top_k": 2, **arguments}))
+
+
+def assert_same(first: nn.Module, second: nn.Module) -> None:
+    ours, theirs = first.state_dict(), second.state_dict()
+    assert list(ours) == list(theirs)
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype, name
+        assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_what_is_loaded_is_what_was_saved(dtype: torch.dtype, tmp_path: Path) -> None:
+    moe = small(num_streams=2, dropout=0.25, hidden_dim=12).to(dtype)
+    moe.save_pretrained(tmp_path)
+    loaded = TemporalMoE.from_pretrained(tmp_path)
+    assert_same(loaded, moe)
+    assert not loaded.training
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    assert torch.equal(loaded.router.slots, moe.router.slots)
+    given = QUESTION.to(dtype), FRAMES.to(dtype)
+    assert torch.equal(loaded(*given, streams=(given[1],) * 2), moe(*given, streams=(given[1],) * 2))
+    # Once more, from the loaded one, into the same files.
+    loaded.save_pretrained(tmp_path / "again")
+    assert_same(TemporalMoE.from_pretrained(tmp_path / "again"), moe)
+    for name in ("config.json", "README.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_each_parameter_keeps_its_dtype(tmp_path: Path) -> None:
+    moe = small().bfloat16()
+    moe.norms.float()
+    moe.save_pretrained(tmp_path)
+    assert_same(TemporalMoE.from_pretrained(tmp_path), moe)
+    assert {p.dtype for p in TemporalMoE.from_pretrained(tmp_path, dtype=torch.float16).parameters()} == {torch.float16}
+
+
+def test_in_a_fresh_process(tmp_path: Path) -> None:
+    folders, results = [], []
+    for dtype in (torch.float32, torch.bfloat16):
+        moe, folder = small(backend="torch").to(dtype), tmp_path / str(dtype)
+        moe.save_pretrained(folder)
+        save_file({"question": QUESTION.to(dtype), "frames": FRAMES.to(dtype)}, folder / "inputs")
+        folders.append(folder)
+        results.append(moe(QUESTION.to(dtype), FRAMES.to(dtype)))
+    script = (
+        "import sys, torch\n"
+        "from safetensors.torch import load_file, save_file\n"
+        "from gaussian_moe.hub import TemporalMoE\n"
+        "torch.set_num_threads(1)\n"
+        "for folder in sys.argv[1:]:\n"
+        "    moe = TemporalMoE.from_pretrained(folder)\n"
+        "    moe.save_pretrained(folder + '/again')\n"
+        "    save_file({'pooled': moe(**load_file(folder + '/inputs')).detach()}, folder + '/outputs')\n"
+    )
+    command = [sys.executable, "-c", script, *map(str, folders)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120)
+    for folder, pooled in zip(folders, results, strict=True):
+        assert torch.equal(load_file(folder / "outputs")["pooled"], pooled)
+        assert_same(TemporalMoE.from_pretrained(folder / "again"), TemporalMoE.from_pretrained(folder))
+
+
+def test_every_argument_is_saved(tmp_path: Path) -> None:
+    """Whatever arguments the layer has."""
+    moe = small(device="cpu", dtype=torch.float32)
+    moe.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert set(config) == set(inspect.signature(gaussian_moe.TemporalMoE).parameters) - {"device", "dtype"}
+    assert (config["dim"], config["num_experts"], config["top_k"], config["heads"]) == (16, 5, 2, 4)
+    assert copy.deepcopy(moe)._arguments() == moe._arguments()
+
+
+class Newer(gaussian_moe.TemporalMoE, PretrainedMixin):
+    """A layer with more arguments."""
+
+    def __init__(self, dim: int, *, window: str = "gaussian", temperature: float = 1.0, learned: bool = False) -> None:
+        super().__init__(dim, 5, 2, heads=4)
+        self.more = window, temperature, learned
+
+
+def test_arguments_to_come(tmp_path: Path) -> None:
+    Newer(16, window="box", temperature=0.5, learned=True).save_pretrained(tmp_path)
+    assert Newer.from_pretrained(tmp_path).more == ("box", 0.5, True)
+    assert Newer.from_pretrained(tmp_path, window="laplace").more == ("laplace", 0.5, True)
+    with pytest.raises(
+        ValueError, match=r"holds learned, temperature, window, which TemporalMoE does not take: .*newer"
+    ):
+        TemporalMoE.from_pretrained(tmp_path)
+
+
+def test_the_same_states_as_without_the_hub() -> None:
+    plain = gaussian_moe.TemporalMoE(16, 5, 2, heads=4)
+    moe = small()
+    plain.load_state_dict(moe.state_dict())
+    assert_same(plain, moe)
+    assert repr(plain) == repr(moe)
+
+
+def test_an_argument_that_json_cannot_hold(tmp_path: Path) -> None:
+    moe = small(dropout=torch.tensor(0.2))
+    with pytest.raises(ValueError, match=r"config\.json cannot hold dropout: give strings, numbers, bools or None"):
+        moe.save_pretrained(tmp_path)
+
+
+def test_the_model_card(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
+    assert (card.data.library_name, card.data.license) == ("gaussian-moe", "mit")
+    assert "mixture-of-experts" in card.data.tags
+    for part in ("arxiv.org/abs/2503.04459", "from gaussian_moe.hub import TemporalMoE", '"num_experts": 5'):
+        assert part in card.text
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path / "saved")
+    for name in ("config.json", "model.safetensors"):
+        content = (tmp_path / "saved" / name).read_bytes()
+        (tmp_path / "saved" / name).unlink()
+        with pytest.raises(FileNotFoundError, match=f"saved holds no {name}"):
+            TemporalMoE.from_pretrained(tmp_path / "saved")
+        (tmp_path / "saved" / name).write_bytes(content)
+    for nowhere in (tmp_path / "nowhere", "./nowhere", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match="is no folder, nor a repository"):
+            TemporalMoE.from_pretrained(nowhere)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", r"must hold a JSON object of constructor arguments, got \[1\]"),
+        ('{"num_experts": 5}', "lacks dim"),
+        ('{"dim": 16, "heads": 3}', "dim must be divisible by heads"),
+        ('{"dim": 16, "sparsity": 1}', "holds sparsity"),
+        ('{"dim": 16, "num_experts": 6, "top_k": 2, "heads": 4}', "size mismatch for experts.weight1"),
+        ('{"dim": 16, "num_experts": 5, "top_k": 2, "heads": 4, "num_streams": 2}', "Missing key.*norms.1.weight"),
+    ],
+)
+def test_a_wrong_config(config: str, why: str, tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(ValueError, match=f"(?s){why}"):
+        TemporalMoE.from_pretrained(tmp_path)
+
+
+def test_wrong_weights(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    save_file({**state, "stranger": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"(?s)does not fit TemporalMoE.*Unexpected key.*stranger"):
+        TemporalMoE.from_pretrained(tmp_path)
+    file.write_bytes(b"\x00" * 3)
+    with pytest.raises(ValueError, match="is no safetensors file"):
+        TemporalMoE.from_pretrained(tmp_path)
+
+
+def test_a_file_without_versions_loads(tmp_path: Path) -> None:
+    moe = small()
+    moe.save_pretrained(tmp_path)
+    save_file(moe.state_dict(), tmp_path / "model.safetensors")
+    assert_same(TemporalMoE.from_pretrained(tmp_path), moe)
+
+
+def test_push_to_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What would be uploaded is what loads; nothing is sent."""
+    sent: list[dict[str, Any]] = []
+
+    def create_repo(self: HfApi, repo_id: str, **options: Any) -> huggingface_hub.RepoUrl:
+        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    def upload_folder(self: HfApi, *, folder_path: Path, **options: Any) -> str:
+        folder_path.rename(tmp_path / "repository")
+        sent.append(options)
+        return "done"
+
+    monkeypatch.setattr(HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
+    moe = small()
+    assert moe.push_to_hub("somebody/moe", commit_message="First") == "done"
+    assert (sent[0]["repo_id"], sent[0]["repo_type"], sent[0]["commit_message"]) == ("somebody/moe", "model", "First")
+    assert 'TemporalMoE.from_pretrained("somebody/moe")' in (tmp_path / "repository" / "README.md").read_text()
+    assert_same(TemporalMoE.from_pretrained(tmp_path / "repository"), moe)
+
+
+def test_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    moe = small()
+    moe.save_pretrained(tmp_path)
+    asked: list[tuple[str, str | None]] = []
+
+    def download(repo_id: str, filename: str, revision: str | None = None, **options: Any) -> str:
+        asked.append((repo_id, revision))
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
+    monkeypatch.setattr("gaussian_moe.hub.hf_hub_download", download)
+    assert_same(TemporalMoE.from_pretrained("somebody/moe", revision="v1"), moe)
+    assert asked == [("somebody/moe", "v1")] * 2
+
+
+@pytest.mark.parametrize("package", ["huggingface_hub", "safetensors"])
+def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gaussian_moe.hub")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r'pip install "gaussian-moe\[hub\]"'):
+        importlib.import_module("gaussian_moe.hub")
