@@ -136,7 +136,10 @@ class PretrainedMixin(
         state = self.state_dict()
         versions = {name: value["version"] for name, value in state._metadata.items() if "version" in value}  # type: ignore[attr-defined]
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-        save_file(tensors, save_directory / WEIGHTS, metadata={"format": "pt", "versions": json.dumps(versions)})
+        # Whole or not at all.
+        unfinished = save_directory / f"{WEIGHTS}.unfinished"
+        save_file(tensors, unfinished, metadata={"format": "pt", "versions": json.dumps(versions)})
+        unfinished.replace(save_directory / WEIGHTS)
 
     @classmethod
     def _from_pretrained(

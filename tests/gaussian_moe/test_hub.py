@@ -99,21 +99,29 @@ def test_every_argument_is_saved(tmp_path: Path) -> None:
     assert copy.deepcopy(moe)._arguments() == moe._arguments()
 
 
+def test_variants_come_back(tmp_path: Path) -> None:
+    variant: dict[str, Any] = {"window": "box", "num_gaussians": 2, "learned_anchors": True, "max_std": 1 / 7}
+    moe = small(**variant, temperature=0.5, activation="silu")
+    moe.save_pretrained(tmp_path)
+    again = TemporalMoE.from_pretrained(tmp_path)
+    assert repr(again) == repr(moe)
+    question, frames = torch.randn(2, 16), torch.randn(2, 9, 16)
+    assert torch.equal(again(question, frames), moe.eval()(question, frames))
+
+
 class Newer(gaussian_moe.TemporalMoE, PretrainedMixin):
     """A layer with more arguments."""
 
-    def __init__(self, dim: int, *, window: str = "gaussian", temperature: float = 1.0, learned: bool = False) -> None:
+    def __init__(self, dim: int, *, shape: str = "round", warmth: float = 1.0, learned: bool = False) -> None:
         super().__init__(dim, 5, 2, heads=4)
-        self.more = window, temperature, learned
+        self.more = shape, warmth, learned
 
 
 def test_arguments_to_come(tmp_path: Path) -> None:
-    Newer(16, window="box", temperature=0.5, learned=True).save_pretrained(tmp_path)
-    assert Newer.from_pretrained(tmp_path).more == ("box", 0.5, True)
-    assert Newer.from_pretrained(tmp_path, window="laplace").more == ("laplace", 0.5, True)
-    with pytest.raises(
-        ValueError, match=r"holds learned, temperature, window, which TemporalMoE does not take: .*newer"
-    ):
+    Newer(16, shape="flat", warmth=0.5, learned=True).save_pretrained(tmp_path)
+    assert Newer.from_pretrained(tmp_path).more == ("flat", 0.5, True)
+    assert Newer.from_pretrained(tmp_path, shape="thin").more == ("thin", 0.5, True)
+    with pytest.raises(ValueError, match=r"holds learned, shape, warmth, which TemporalMoE does not take: .*newer"):
         TemporalMoE.from_pretrained(tmp_path)
 
 
