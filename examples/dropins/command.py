@@ -91,10 +91,10 @@ def compare(
     return {"caption": caption, "settings": settings, "provenance": provenance("cpu"), "rows": rows}
 
 
-def run(main: Callable[[Sequence[str] | None], dict[str, Any]], out: Sequence[str] | None = None) -> int:
+def run(main: Callable[[], dict[str, Any]]) -> int:
     """Runs a drop-in's command, prints its table; what the user can mend is one line and exit code 2."""
     try:
-        record = main(out)
+        record = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ def constant_overlap(known: Questions, asked: Questions) -> float:
     seconds = torch.arange(0.0, float(known.spans.max()) + 1)
     start, end = torch.combinations(seconds).unbind(-1)
     found = []
-    for kind in asked.kinds.unique():
+    for kind in set(asked.kinds.tolist()):
         fits, counts = (
             temporal_iou((start, end), (truth[:, :1], truth[:, 1:]))
             for truth in (questions.spans[questions.kinds == kind] for questions in (known, asked))

@@ -13,23 +13,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaussian_moe import (
-    QuestionRouter,
-    Routing,
-    Spans,
-    TemporalMoE,
-    best_span,
-    check_inputs,
-    gated_timeline,
-    peak_span,
-    temporal_iou,
-)
+from gaussian_moe import QuestionRouter, Routing, Spans, TemporalMoE, check_inputs
+from gaussian_moe.grounding import best_span, gated_timeline, peak_span, temporal_iou
 
 from .command import Contender, compare, finish, parser, positive, run
 from .concerts import INSTRUMENTS, Concerts, add_concerts, load_concerts
@@ -79,10 +71,20 @@ class Reading(nn.Module):
         return peak_span(routing, choice, times=times, start=times[:, 0], duration=times[:, -1] - times[:, 0])
 
 
-class MaskedReading(Reading):
-    """The same attention under the router's Gaussians: `softmax(scores + log(FLOOR + sum_k p_k g_kt))`."""
+class GaussianSpan:
+    """The span of a router: its Gaussian of the largest gate, `choice` deviations to either side."""
 
     choices = STDS
+    router: QuestionRouter
+
+    def span(self, question: Tensor, frames: Tensor, choice: float, times: Tensor) -> Spans:
+        """In seconds: a layer's clip is from its first to its last frame."""
+        routing = self.router(question, frames, times=times, return_weights=False)
+        return best_span(routing, choice, start=times[:, 0], duration=times[:, -1] - times[:, 0])
+
+
+class MaskedReading(GaussianSpan, Reading):
+    """The same attention under the router's Gaussians: `softmax(scores + log(FLOOR + sum_k p_k g_kt))`."""
 
     def __init__(self, dim: int, heads: int = 4, hidden: int = 240) -> None:
         super().__init__(dim, heads, hidden)
@@ -105,24 +107,9 @@ class MaskedReading(Reading):
         """Pools."""
         return self.masked(question, frames, times)[0]
 
-    def span(self, question: Tensor, frames: Tensor, choice: float, times: Tensor) -> Spans:
-        """The Gaussian of the largest gate, `choice` deviations to either side."""
-        return gaussian_span(self.router(question, frames, times=times, return_weights=False), choice, times)
 
-
-class Mixture(TemporalMoE):
+class Mixture(GaussianSpan, TemporalMoE):
     """The whole layer in place of the attention."""
-
-    choices = STDS
-
-    def span(self, question: Tensor, frames: Tensor, choice: float, times: Tensor) -> Spans:
-        """As in `MaskedReading`."""
-        return gaussian_span(self.router(question, frames, times=times, return_weights=False), choice, times)
-
-
-def gaussian_span(routing: Routing, stds: float, times: Tensor) -> Spans:
-    """The Gaussian of the largest gate in seconds: a layer's clip is from its first to its last frame."""
-    return best_span(routing, stds, start=times[:, 0], duration=times[:, -1] - times[:, 0])
 
 
 def masked_loss(model: Answerer, batch: Split) -> Tensor:
@@ -175,9 +162,7 @@ def contenders(splits: Mapping[str, Split]) -> list[Contender]:
     def build(part: nn.Module) -> Answerer:
         return Answerer(part, splits["test"].frames.shape[-1], len(KINDS), 1 + len(INSTRUMENTS), len(INSTRUMENTS) + 4)
 
-    def score(model: Answerer) -> dict[str, float]:
-        return measure(model, splits["val"], splits["test"])
-
+    score = partial(measure, val=splits["val"], test=splits["test"])
     return [
         Contender("attention, span cut from its weights", lambda: build(Reading(DIM)), score),
         Contender(

@@ -18,7 +18,7 @@ def comparison(record: Mapping[str, Any]) -> str:
     """
     rows = record["rows"]
     columns = list(rows[0]["measures"])
-    lines = [["", "trained numbers", *columns], [" --- ", *[" ---: "] * (len(columns) + 1)]]
+    lines = [["part", "parameters", *columns], ["---", *["---:"] * (len(columns) + 1)]]
     for row in rows:
         lines.append([row["name"], f"{row['parameters']:,}", *(spread(row["measures"][name]) for name in columns)])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -99,7 +99,7 @@ def contenders(test: Split) -> list[Contender]:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Renders the concerts, trains every contender, and returns the record."""
-    command = parser("top_frames", __doc__ or "", epochs=15)
+    command = parser("top_frames", __doc__ or "", epochs=20)
     add_concerts(command)
     given = command.parse_args(arguments)
     splits = load_concerts(given.cache, {"train": given.concerts, "test": given.test_concerts}, given.workers)
