@@ -73,9 +73,10 @@ def load_backbone(name: str | None) -> VideoMAEModel:
     """
     if name is None:
         torch.manual_seed(0)
-        return VideoMAEModel(TINY)
+        backbone: VideoMAEModel = VideoMAEModel(TINY).train(False)
+        return backbone
     try:
-        backbone: VideoMAEModel = VideoMAEModel.from_pretrained(name)
+        backbone = VideoMAEModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise UserError(f"--backbone: {name} cannot be loaded ({str(error).splitlines()[0]})") from error
     return backbone
@@ -143,7 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         command.add_argument(f"--{name}", type=positive, default=count, metavar="N", help=f"how many ({count})")
     given = command.parse_args(arguments)
     backbone = load_backbone(given.backbone)
-    backbone.train(False)
     train, test = (ask(backbone, split, count) for split, count in enumerate((given.clips, given.test_clips)))
     # Over what is there: zeros of the padding would pull the mean.
     valid = torch.arange(train.frames.shape[1]) < train.timing["lengths"].unsqueeze(-1)
