@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     counts = {"train": given.concerts, "val": given.val_concerts, "test": given.test_concerts}
     splits = {name: ask(concerts) for name, concerts in load_concerts(given.cache, counts, given.workers).items()}
     for split in splits.values():
-        check_inputs(split.frames, **split.timing)
+        check_inputs(split.frames, times=split.timing["times"])
     test = splits["test"]
     caption = (
         f"Right answers, and temporal IoU of the span with the truth, in per cent, on {len(test.questions.answers)} "

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     splits = load_concerts(given.cache, {"train": given.concerts, "test": given.test_concerts}, given.workers)
     asked = {name: ask(concerts) for name, concerts in splits.items()}
     for split in asked.values():
-        check_inputs(split.frames, **split.timing)
+        check_inputs(split.frames, times=split.timing["times"])
     count = len(asked["test"].questions.answers)
     caption = (
         f"Accuracy in per cent on {count} questions about {given.test_concerts} rendered concerts, trained on "

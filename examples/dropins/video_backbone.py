@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     std, mean = torch.std_mean(train.frames[valid], dim=0)
     train, test = (split._replace(frames=(split.frames - mean) / (std + 1e-6)) for split in (train, test))
     for split in (train, test):
-        check_inputs(split.frames, **split.timing)
+        check_inputs(split.frames, times=split.timing["times"], lengths=split.timing["lengths"])
     caption = (
         f"Accuracy in per cent on {len(test.questions.answers)} questions about {given.test_clips} synthetic clips of "
         f"moving shapes, trained on {given.clips}; chance is 16.7, and 33.3 for whoever sees which colours there are. "
