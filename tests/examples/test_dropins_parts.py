@@ -121,7 +121,7 @@ def test_attentions_span_is_cut_around_its_peak() -> None:
     assert float(found.end) == pytest.approx(15.0, abs=0.02)
 
 
-def test_the_mask_shuts_out_what_is_far_from_its_gaussians() -> None:
+def test_gaussians_are_drawn_to_the_attention_and_not_it_to_them() -> None:
     part, question, frames = grounding.MaskedReading(DIM), torch.randn(1, DIM), torch.randn(1, 30, DIM)
     pooled, apart = part.masked(question, frames, TIMES.expand(1, -1))
     assert pooled.shape == (1, DIM)
@@ -200,3 +200,25 @@ def test_the_model_around_a_part_knows_times_only_if_told() -> None:
         torch.manual_seed(0)
         model = Answerer(top_frames.TopFrames(DIM, 10), 256, 3, 6, 8, coded).eval()
         assert torch.equal(model(split), model(late)) is not coded
+
+
+def test_the_mask_lets_a_tenth_through_where_no_gaussian_is() -> None:
+    """Even attention under one narrow Gaussian: frames far from it weigh FLOOR against 1 + FLOOR at its center."""
+    part = grounding.MaskedReading(DIM)
+    with torch.no_grad():
+        for layer in (part.router.gate, part.router.gaussian, part.query):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        part.router.gate.bias[3] = 50.0
+        part.router.gaussian.bias[1::2] = -9.0
+    seen: list[Tensor] = []
+
+    def keep(scores: Tensor, frames: Tensor) -> Tensor:
+        seen.append(scores.softmax(-1))
+        return torch.zeros(1, DIM)
+
+    part.read = keep  # type: ignore[method-assign]
+    part(torch.randn(1, DIM), torch.randn(1, 31, DIM), times=torch.arange(31.0)[None])
+    weights = seen[0][0, 0]
+    assert int(weights.argmax()) == 15
+    assert (weights[0] / weights[15]).item() == pytest.approx(grounding.FLOOR / (1 + grounding.FLOOR), rel=1e-5)
