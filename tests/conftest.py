@@ -27,3 +27,12 @@ def _nothing_is_small() -> Iterator[None]:
         for limit in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT"):
             patch.setattr(backend, limit, 0)
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests recorded as "measured", also where other processes ran them."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, text in report.user_properties:
+            if name == "measured":
+                terminalreporter.section(f"measured by {report.nodeid}")
+                terminalreporter.write_line(str(text))

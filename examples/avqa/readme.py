@@ -1,4 +1,4 @@
-"""Writes the recorded figures into the README and docs/reproduce.md: `python -m examples.avqa.readme`."""
+"""Writes the recorded figures into the README and the pages of docs/: `python -m examples.avqa.readme`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from examples.dropins.table import comparison
 
 from .annotations import read_json
 from .errors import UserError
@@ -17,9 +19,10 @@ from .measure.tables import parts, training_step
 from .results import tables_from_json, to_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduce.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduce.md", ROOT / "docs" / "dropins.md")
 """What holds blocks of recorded figures."""
 RECORDED = Path(__file__).with_name("recorded")
+DROPINS = ("top_frames", "video_backbone", "grounding")
 
 
 def rendered(text: str) -> str:
@@ -44,6 +47,11 @@ def accuracies(record: Any, path: Path) -> str:
     return f"{table}\nAccuracy in per cent, {runs}. {recorded_on(record['provenance'])}"
 
 
+def dropin(record: Any, path: Path) -> str:
+    """What `examples.dropins.NAME --out` wrote."""
+    return f"{comparison(record).rstrip()} {recorded_on(record['provenance'])}"
+
+
 def recorded_on(made: Mapping[str, str]) -> str:
     """The sentence that says when, where and with what a record was made, from its `provenance`."""
     return (
@@ -55,13 +63,17 @@ def recorded_on(made: Mapping[str, str]) -> str:
 RENDERERS: dict[str, Callable[[Any, Path], str]] = {
     "concerts": accuracies,
     "costs": lambda record, path: costs_table(record),
+    **{f"dropins_{name}": dropin for name in DROPINS},
     "loader": loader_table,
     "training_step": lambda record, path: training_step(record),
     "training_step_parts": lambda record, path: parts(record),
 }
 """Block -> what makes Markdown of the value in recorded/BLOCK.json; the path is for messages."""
-_FILES = {"training_step_parts": "training_step"}
-"""Blocks that share another's file."""
+_FILES = {
+    "training_step_parts": "training_step",
+    **{f"dropins_{name}": f"../../dropins/recorded/{name}" for name in DROPINS},
+}
+"""Blocks whose file is called otherwise, or lies elsewhere."""
 
 
 def _block(name: str) -> str:
