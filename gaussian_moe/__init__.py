@@ -2,6 +2,7 @@
 
 from ._version import __version__
 from .expert import GaussianExpert
+from .extent import Extent, clip_extent
 from .fusion import QuestionFusion
 from .grounding import Spans, best_span, expert_spans, gated_timeline, peak_span, temporal_iop, temporal_iou
 from .inputs import check_inputs
@@ -14,6 +15,7 @@ from .routing import Routing
 from .statistics import RoutingStatistics, routing_statistics
 
 __all__ = [
+    "Extent",
     "GaussianExpert",
     "PatchFusion",
     "ProgressiveRefiner",
@@ -26,6 +28,7 @@ __all__ = [
     "__version__",
     "best_span",
     "check_inputs",
+    "clip_extent",
     "expert_spans",
     "gated_timeline",
     "gaussian_diversity_loss",

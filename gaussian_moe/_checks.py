@@ -46,6 +46,13 @@ def one_of(names: Sequence[str], **given: str) -> None:
             raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
 
 
+def tensors(**given: object) -> None:
+    """What was given is a tensor, or None."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(value).__name__}; give torch.as_tensor({name})")
+
+
 def shape(name: str, tensor: Tensor, wanted: Sequence[int | str]) -> None:
     """The tensor has the wanted shape; a string in `wanted` stands for any size."""
     fits = tensor.dim() == len(wanted) and all(

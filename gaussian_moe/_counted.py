@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _checks
-from .routing import Routing
+from .routing import Routing, check_routing
 from .timeline import padding_from_lengths
 
 
@@ -24,6 +24,7 @@ def counted(
     Raises:
         ValueError: a wrong shape or dtype, or both a mask and lengths of the clips.
     """
+    check_routing(routing)
     leading = routing.gates.shape[:-1]
     _checks.padding_mask("question_padding_mask", question_padding_mask, leading)
     if question_padding_mask is None:

@@ -72,6 +72,14 @@ def arranged(
     Raises:
         ValueError: forms that do not go together, or a wrong shape or dtype.
     """
+    _checks.tensors(
+        question=question,
+        frames=frames,
+        key_padding_mask=key_padding_mask,
+        lengths=lengths,
+        times=times,
+        cu_seqlens=cu_seqlens,
+    )
     if (streams is not None) != (num_streams > 0):
         if num_streams:
             raise ValueError(f"streams are missing: this layer has num_streams={num_streams}")
@@ -157,21 +165,38 @@ def flat_timing(timing: Timing, leading: tuple[int, ...], num_frames: int) -> Ti
 
 def _leading(question: Tensor, frames: Tensor, weight: Tensor) -> tuple[int, ...]:
     """The leading dimensions that frames and question share, after checking both."""
-    unbatched = frames.dim() == 2 and question.dim() == 1
-    if frames.dim() < 3 and not unbatched:
+    D = weight.shape[-1]
+    if frames.dim() < 3 and not (frames.dim() == 2 and question.dim() == 1):
         hint = "; a clip without batch dimension goes with a question [D]" if frames.dim() == 2 else ""
-        raise ValueError(f"frames must have shape [B, T, {weight.shape[-1]}], got {list(frames.shape)}{hint}")
+        if question.dim() == 3:
+            hint = "; are question and frames swapped?"
+        raise ValueError(f"frames must have shape [B, T, {D}], got {list(frames.shape)}{hint}")
     leading = tuple(frames.shape[:-2])
     before = [*leading] if len(leading) != 1 else ["B"]
     _checks.channels("frames", frames, [*before, "T"], weight)
-    axis = ["Q"] if question.dim() == len(leading) + 2 else []
-    if len(leading) == 2 and question.dim() == 2:
+    with_axis = question.dim() == len(leading) + 2
+    wanted = [*leading, *(question.shape[-2:-1] if with_axis else []), D]
+    if list(question.shape) != wanted:
+        shown = f"[{', '.join(map(str, [*leading, *(['Q'] if with_axis else []), D]))}]"
         raise ValueError(
-            f"question must have shape {[*leading, weight.shape[-1]]} for frames {list(frames.shape)}, got "
-            f"{list(question.shape)}; several streams of the same clips go into streams="
+            f"question must have shape {shown} for frames {list(frames.shape)}, got {list(question.shape)}"
+            f"{_hint(question, leading, frames.shape[-2])}"
         )
-    _checks.channels("question", question, [*leading, *axis], weight)
+    _checks.channels("question", question, wanted[:-1], weight)
     return leading
+
+
+def _hint(question: Tensor, leading: tuple[int, ...], num_frames: int) -> str:
+    """What may have been meant by a question that does not fit the frames."""
+    if question.dim() != 2:
+        return ""
+    if len(leading) == 2:
+        return "; several streams of the same clips go into streams=, and patches of a frame are averaged before"
+    if len(leading) == 1 and question.shape[0] == num_frames:
+        return "; frames are batch first: frames.transpose(0, 1)"
+    if len(leading) == 1 and leading[0] and question.shape[0] % leading[0] == 0:
+        return "; several questions about each clip are [B, Q, D]"
+    return ""
 
 
 def _one_tensor(

@@ -15,7 +15,7 @@ from .backend import check_backend
 from .functional import gaussian_expert_pool
 from .functional.pool import check_activation, unfused_experts
 from .functional.weights import check_window, unfused_window
-from .routing import Routing
+from .routing import Routing, check_routing
 
 _DEFAULTS: dict[str, object] = {
     "released_expert_order": False,
@@ -123,6 +123,7 @@ class GaussianExpert(VersionedModule):
         Raises:
             ValueError: a wrong shape or dtype, or padding together with `released_expert_order`.
         """
+        check_routing(routing)
         if self.released_expert_order and (key_padding_mask is not None or lengths is not None):
             raise ValueError(
                 "released_expert_order is defined without padding only; drop key_padding_mask and lengths, "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import _checks
 from .overlap import Span, Spans, temporal_iop, temporal_iou
-from .routing import Routing
+from .routing import Routing, check_routing
 from .timeline import frame_times, padding_from_lengths
 
 __all__ = [
@@ -44,8 +44,8 @@ def expert_spans(
         routing: what a layer returned; [B, K] or [B, Q, K].
         num_stds: n, at least 0.
         duration: [B] or a number, length of each clip in seconds (or any unit); spans are fractions without it.
-        start: [B] or a number, when each clip starts in that unit, 0 where not given: with a layer's `times`, the
-            first valid one. Give large ones, as seconds since 1970, as a float64 tensor.
+        start: [B] or a number, when each clip starts in that unit, 0 where not given. Where the layer was given
+            `times`, both are `clip_extent` of them. Give large ones, as seconds since 1970, as a float64 tensor.
 
     Returns:
         [B, K] or [B, Q, K], in the order of the gates; [B, K·M] or [B, Q, K·M] for M Gaussians.
@@ -62,6 +62,7 @@ def expert_spans(
         >>> spans.start.shape, bool((spans.end <= torch.tensor([[60.0], [42.5]])).all())
         (torch.Size([2, 3]), True)
     """
+    check_routing(routing)
     if not num_stds >= 0:
         raise ValueError(f"num_stds must be at least 0, got {num_stds}")
     reach = num_stds * routing.stds
@@ -139,13 +140,14 @@ def gated_timeline(routing: Routing) -> Tensor:  # [B, T]
         >>> gated_timeline(router(torch.randn(2, 16), torch.randn(2, 60, 16))).shape
         torch.Size([2, 60])
     """
+    check_routing(routing)
     if routing.weights is None:
         raise ValueError("routing.weights are missing; call the layer with return_routing=True")
     return (routing.gates.to(routing.weights.dtype).unsqueeze(-1) * routing.weights).sum(-2)
 
 
 def peak_span(
-    routing: Routing,
+    routing: Routing | Tensor,  # or [B, T]
     threshold: float = math.exp(-0.5),
     *,
     key_padding_mask: Tensor | None = None,  # [B, T] bool
@@ -162,7 +164,8 @@ def peak_span(
     center ± std by the default of exp(-1/2), as `expert_spans` does.
 
     Args:
-        routing: with its weights, [B, K, T] or [B, Q, K, T].
+        routing: with its weights, [B, K, T] or [B, Q, K, T]; or any weights over time [B, T] or [B, Q, T], at least
+            0: those of an attention, to compare.
         threshold: share of the peak, in (0, 1].
         key_padding_mask, lengths, times: what the layer was given.
         duration: [B] or a number, length of each clip, in the unit of `times` if there are any; spans are fractions
@@ -184,7 +187,10 @@ def peak_span(
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], got {threshold}")
-    line = gated_timeline(routing)
+    line = routing if isinstance(routing, Tensor) else gated_timeline(routing)
+    if line.dim() not in (2, 3) or not line.is_floating_point():
+        raise ValueError(f"weights over time must be floating point [B, T] or [B, Q, T], got {list(line.shape)}")
+    line = line.to(torch.promote_types(line.dtype, torch.float32))
     by_frame = line.movedim(-1, 1)
     padding = padding_from_lengths(by_frame, key_padding_mask, lengths)
     place = frame_times(by_frame, padding, times, None if times is None else duration)

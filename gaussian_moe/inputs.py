@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from . import _checks
 from .clips import flat_timing, flattened, padded
 from .timeline import Timing, frame_times, padding_from_lengths
 
@@ -18,6 +19,7 @@ from .timeline import Timing, frame_times, padding_from_lengths
 def check_inputs(
     frames: Tensor,  # [L, T, D], [N, D] with cu_seqlens, or nested
     *,
+    question: Tensor | None = None,  # [L, D] or [L, Q, D]
     key_padding_mask: Tensor | None = None,  # [L, T] bool
     lengths: Tensor | None = None,  # [L] int
     times: Tensor | None = None,  # [L, T] or [T]; [N] with cu_seqlens
@@ -29,6 +31,7 @@ def check_inputs(
 
     Args:
         frames: [B, T, D], or in any other form that `TemporalMoE` takes (one clip without batch as `frames[None]`).
+        question: [B, D] or [B, Q, D].
         key_padding_mask: [B, T] bool, True = ignore.
         lengths: [B] integers.
         times: [B, T] or [T], when each frame was taken.
@@ -38,14 +41,26 @@ def check_inputs(
     Raises:
         ValueError: a shape or dtype that the layers refuse, frames that hold NaN or infinity outside the padding,
             lengths outside 0 ... T, packed clips that overlap, leave frames out or are longer than `max_seqlen`,
-            padding that looks inverted (every clip that has any starts with it), times that are not sorted or not
-            finite, a duration that is not positive or that the times exceed (two different units).
+            padding that looks inverted (every clip that has any starts with it), times that are not sorted, not
+            finite or all equal, a duration that is not positive, that the times exceed, or of which the times of
+            every clip span less than half (two different units).
 
     Example:
         >>> import torch
         >>> from gaussian_moe import check_inputs
         >>> check_inputs(torch.randn(2, 60, 16), lengths=torch.tensor([60, 31]))
     """
+    _checks.tensors(
+        frames=frames,
+        question=question,
+        key_padding_mask=key_padding_mask,
+        lengths=lengths,
+        times=times,
+        cu_seqlens=cu_seqlens,
+    )
+    if question is not None and not bool(question.isfinite().all()):
+        row = (~question.isfinite()).flatten(1).any(-1).nonzero()[0].item() if question.dim() > 1 else 0
+        raise ValueError(f"question holds NaN or infinity, first for clip {row}")
     timing = Timing(key_padding_mask, lengths, times, duration)
     num_packed = frames.shape[0] if cu_seqlens is not None else 0
     frames, _, timing = padded(frames, None, timing, cu_seqlens, max_seqlen)
@@ -60,7 +75,10 @@ def check_inputs(
     padding = padding_from_lengths(frames, key_padding_mask, lengths)
     num_clips, num_frames = frames.shape[:2]
     if lengths is not None and bool(((lengths < 0) | (lengths > num_frames)).any()):
-        raise ValueError(f"lengths must be in 0 ... {num_frames}, got {lengths.tolist()}")
+        raise ValueError(
+            f"lengths must be in 0 ... {num_frames}, got {lengths.tolist()}: they count the rows of frames, of which "
+            f"a backbone may make one from several pictures"
+        )
     if key_padding_mask is not None and num_frames:
         _check_polarity(key_padding_mask)
     valid = torch.ones(num_clips, num_frames, dtype=torch.bool, device=frames.device)
@@ -79,6 +97,8 @@ def check_inputs(
         durations = torch.as_tensor(duration, dtype=torch.float64).expand(num_clips).tolist()
     for clip, times_of_clip in enumerate(times.expand(num_clips, num_frames)):
         _check_times(clip, times_of_clip[valid[clip]], None if durations is None else durations[clip])
+    if durations is not None:
+        _check_unit([each[valid[clip]] for clip, each in enumerate(times.expand(num_clips, num_frames))], durations)
 
 
 def _check_packing(cu_seqlens: Tensor, max_seqlen: int, num_frames: int) -> None:
@@ -113,6 +133,8 @@ def _check_times(clip: int, times: Tensor, duration: float | None) -> None:
         raise ValueError(f"times hold NaN or infinity in clip {clip}")
     if bool((times.diff() < 0).any()):
         raise ValueError(f"times must be sorted within a clip; those of clip {clip} are not")
+    if len(times) > 1 and bool(times[0] == times[-1]):
+        raise ValueError(f"times of clip {clip} are all equal; drop times where frames are evenly spaced")
     if duration is None:
         return
     if not 0 < duration < math.inf:
@@ -121,3 +143,15 @@ def _check_times(clip: int, times: Tensor, duration: float | None) -> None:
     # The slack is for times and a duration that were rounded to float32.
     if span > duration * (1 + 1e-6):
         raise ValueError(f"times of clip {clip} span {span:g} but duration is {duration:g}; give both in the same unit")
+
+
+def _check_unit(times: list[Tensor], durations: list[float]) -> None:
+    """One clip may be sampled at its beginning only, but hardly every clip."""
+    shares = [
+        float(each[-1] - each[0]) / length for each, length in zip(times, durations, strict=True) if len(each) > 1
+    ]
+    if shares and max(shares) < 0.5:
+        raise ValueError(
+            f"the times of every clip span less than half of its duration, at most {max(shares):.0%}, so that most "
+            f"experts would see nothing; give both in the same unit"
+        )

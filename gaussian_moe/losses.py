@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import _autocast
 from ._counted import by_expert, counted, mean, wide_logits
-from .routing import Routing
+from .routing import Routing, check_routing
 
 __all__ = ["gaussian_diversity_loss", "importance_loss", "load_balance_loss", "router_z_loss"]
 
@@ -169,6 +169,7 @@ def gaussian_diversity_loss(
         >>> gaussian_diversity_loss(router(torch.randn(2, 16), torch.randn(2, 60, 16)), concentration=0.1).shape
         torch.Size([])
     """
+    check_routing(routing)
     if routing.weights is None:
         raise ValueError("routing.weights are missing; call the layer with return_routing=True")
     counts = counted(routing, question_padding_mask, key_padding_mask, lengths)

@@ -16,7 +16,7 @@ from ._state import VersionedModule
 from .clips import arranged
 from .expert import GaussianExpert
 from .router import MAX_STD, MIN_STD, QuestionRouter
-from .routing import Routing
+from .routing import Routing, check_routing
 
 
 class TemporalMoE(VersionedModule):
@@ -33,7 +33,7 @@ class TemporalMoE(VersionedModule):
         heads: heads of the question's attention to the frames; divides `dim`.
         hidden_dim: hidden channels of an expert, by default D/2.
         num_streams: S; 0 pools the frames themselves.
-        dropout: rate on the attention weights.
+        dropout: rate on the attention weights, which in training also moves the centers a little.
         released_expert_order: the published code takes, for frame t of sample b in a batch of B, the experts of
             sample (b T + t) mod B, so that answers depend on the batch. True reproduces that, to evaluate weights
             released with it as they were trained (torch path, no padding, one question a clip).
@@ -238,6 +238,7 @@ class TemporalMoE(VersionedModule):
             # The weights are for whoever asked: the experts take theirs from centers and stds and need not store them.
             profile, routing = found._replace(weights=None), clips.restored_routing(found)
         else:
+            check_routing(routing)
             profile = clips.flattened_routing(routing)
             _checks.shape("routing.gates", profile.gates, [*question.shape[:-1], "K"])
         pooled = self.experts(source, profile, **timing._asdict(), per_expert=per_expert)

@@ -58,7 +58,7 @@ class QuestionRouter(VersionedModule):
         num_experts: E.
         top_k: K, experts in use, at most `num_experts`.
         heads: attention heads; divides `dim`.
-        dropout: rate on the attention weights.
+        dropout: rate on the attention weights, which in training also moves the centers a little.
         backend: "auto", "triton" or "torch".
         temperature: the softmax is over `logits / temperature`: below 1 sharper gates, above 1 more even ones
             (annealed from even to sharp in EvoMoE, arXiv 2112.14397).

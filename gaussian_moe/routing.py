@@ -36,3 +36,13 @@ class Routing(NamedTuple):
     """[B, K, T], float32 or wider, by default 1 at the frame nearest to the center; None where not asked for."""
     shares: Tensor | None = None
     """[B, K, M], summing to 1, what each of an expert's M windows counts; None where it has one."""
+
+
+def check_routing(routing: object) -> None:
+    """Raises ValueError for what is no routing."""
+    if isinstance(routing, Routing):
+        return
+    hint = ""
+    if isinstance(routing, tuple) and len(routing) == 2 and isinstance(routing[1], Routing):
+        hint = "; give the second of the pair that return_routing=True makes"
+    raise ValueError(f"routing must be a Routing, got {type(routing).__name__}{hint}")

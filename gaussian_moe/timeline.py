@@ -83,6 +83,23 @@ def frame_times(
     times = times.to(torch.promote_types(exact, dtype))
     if num_frames == 0:
         return times.to(dtype)
+    start, length = extent(times, padding, duration)
+    if padding is not None:
+        times = torch.where(padding, start, times)
+    instant = length <= 0
+    return ((times - start) / length.masked_fill(instant, 1.0)).masked_fill(instant, 0.0).to(dtype)
+
+
+def extent(
+    times: Tensor,  # [B, T], T at least 1
+    padding: Tensor | None,  # [B, T] bool
+    duration: Tensor | float | None,  # [B] or one number
+) -> tuple[Tensor, Tensor]:  # [B, 1], [B, 1]
+    """The first valid time of each clip, and its duration or else the time from there to the last valid one.
+
+    Raises:
+        ValueError: `duration` of a wrong shape.
+    """
     if padding is None:
         start, end = times.amin(-1, keepdim=True), times.amax(-1, keepdim=True)
     else:
@@ -90,17 +107,13 @@ def frame_times(
         end = times.masked_fill(padding, -torch.inf).amax(-1, keepdim=True)
         nothing = padding.all(-1, keepdim=True)
         start, end = start.masked_fill(nothing, 0.0), end.masked_fill(nothing, 0.0)
-        times = torch.where(padding, start, times)
     if duration is None:
-        length = end - start
-    else:
-        length = torch.as_tensor(duration, dtype=times.dtype, device=times.device)
-        if length.dim():
-            _checks.shape("duration", length, [num_clips])
-            length = length.unsqueeze(-1)
-        length = length.expand_as(start)
-    instant = length <= 0
-    return ((times - start) / length.masked_fill(instant, 1.0)).masked_fill(instant, 0.0).to(dtype)
+        return start, end - start
+    length = torch.as_tensor(duration, dtype=times.dtype, device=times.device)
+    if length.dim():
+        _checks.shape("duration", length, [times.shape[0]])
+        length = length.unsqueeze(-1)
+    return start, length.expand_as(start)
 
 
 def _even_times(num_frames: int, padding: Tensor | None, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaussian_moe import QuestionRouter, Routing, Spans, TemporalMoE, check_inputs
+from gaussian_moe import QuestionRouter, Spans, TemporalMoE, check_inputs, clip_extent
 from gaussian_moe.grounding import best_span, gated_timeline, peak_span, temporal_iou
 
 from .command import Contender, compare, finish, parser, positive, run
@@ -65,10 +65,8 @@ class Reading(nn.Module):
 
     def span(self, question: Tensor, frames: Tensor, choice: float, times: Tensor) -> Spans:
         """Around the largest weight, as far as weights are at least `choice` of it."""
-        weights = self.scores(question, frames).softmax(-1).mean(1, keepdim=True)
-        one = torch.ones_like(weights[..., 0])
-        routing = Routing(one, one.long(), one, one, one, weights)
-        return peak_span(routing, choice, times=times, start=times[:, 0], duration=times[:, -1] - times[:, 0])
+        weights = self.scores(question, frames).softmax(-1).mean(1)
+        return peak_span(weights, choice, times=times, **clip_extent(times)._asdict())
 
 
 class GaussianSpan:
@@ -80,7 +78,7 @@ class GaussianSpan:
     def span(self, question: Tensor, frames: Tensor, choice: float, times: Tensor) -> Spans:
         """In seconds: a layer's clip is from its first to its last frame."""
         routing = self.router(question, frames, times=times, return_weights=False)
-        return best_span(routing, choice, start=times[:, 0], duration=times[:, -1] - times[:, 0])
+        return best_span(routing, choice, **clip_extent(times)._asdict())
 
 
 class MaskedReading(GaussianSpan, Reading):

@@ -11,7 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaussian_moe import GaussianExpert, PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE
+from gaussian_moe import (
+    GaussianExpert,
+    PatchFusion,
+    ProgressiveRefiner,
+    QuestionFusion,
+    QuestionRouter,
+    TemporalMoE,
+    best_span,
+    expert_spans,
+    gated_timeline,
+    gaussian_diversity_loss,
+    importance_loss,
+    load_balance_loss,
+    peak_span,
+    router_z_loss,
+    routing_statistics,
+)
 from gaussian_moe.functional import gaussian_expert_pool, gaussian_weights
 from tests.gaussian_moe.support import small_moe
 
@@ -66,6 +82,12 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"question": torch.zeros(3, 16)}, ["question", "[2, 16]", "[3, 16]"]),
     ({"question": torch.zeros(16)}, ["question", "[16]"]),
     ({"question": torch.zeros(3, 4, 16)}, ["question", "[2, Q, 16]", "[3, 4, 16]"]),
+    ({"question": torch.zeros(6, 16)}, ["question", "several questions about each clip are [B, Q, D]"]),
+    ({"question": torch.zeros(5, 16)}, ["question", "frames are batch first: frames.transpose(0, 1)"]),
+    ({"question": FRAMES, "frames": QUESTION}, ["frames", "are question and frames swapped?"]),
+    ({"frames": torch.zeros(2, 5, 3, 16)}, ["question", "[2, 5, 16]", "streams=", "patches of a frame are averaged"]),
+    ({"lengths": [5, 2]}, ["lengths", "must be a tensor, got list", "torch.as_tensor(lengths)"]),
+    ({"times": MASK.float().numpy()}, ["times", "must be a tensor, got ndarray"]),
     ({"question": QUESTION.half()}, ["question", "torch.float32", "torch.float16"]),
     ({"key_padding_mask": MASK[:, :4]}, ["key_padding_mask", "[2, 5]", "[2, 4]"]),
     ({"key_padding_mask": MASK[0]}, ["key_padding_mask", "[2, 5]", "[5]"]),
@@ -116,6 +138,33 @@ def test_released_order_has_no_padding_and_no_question_axis(arguments: dict[str,
     routing = moe.router(arguments.get("question", QUESTION), FRAMES)
     rest = {name: value for name, value in arguments.items() if name != "question"}
     refuses(moe.experts, "released_expert_order", frames=FRAMES, routing=routing, **rest)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        expert_spans,
+        best_span,
+        gated_timeline,
+        peak_span,
+        load_balance_loss,
+        router_z_loss,
+        importance_loss,
+        gaussian_diversity_loss,
+        routing_statistics,
+    ],
+)
+def test_a_pair_is_no_routing(function: Callable[..., object]) -> None:
+    pair = small_moe()(QUESTION, FRAMES, return_routing=True)
+    refuses(lambda: function(pair), "routing must be a Routing", "got tuple", "second of the pair")
+    refuses(lambda: function(None), "routing must be a Routing", "got NoneType")
+
+
+def test_a_pair_is_no_routing_for_a_layer() -> None:
+    moe = small_moe()
+    pair = moe(QUESTION, FRAMES, return_routing=True)
+    refuses(moe, "routing", "second of the pair", question=QUESTION, frames=FRAMES, routing=pair)
+    refuses(moe.experts, "routing", "second of the pair", frames=FRAMES, routing=pair)
 
 
 def test_experts() -> None:

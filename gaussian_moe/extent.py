@@ -1,0 +1,79 @@
+"""From when to when a clip lasts: what fractions of it are fractions of.
+
+B batch, T frames.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _checks
+from .timeline import extent, padding_from_lengths
+
+
+class Extent(NamedTuple):
+    """When each clip starts and how long it lasts, in the unit of its times.
+
+    Example:
+        >>> import torch
+        >>> from gaussian_moe import clip_extent
+        >>> clip_extent(torch.tensor([[3.0, 4.0, 5.0]]))
+        Extent(start=tensor([3.]), duration=tensor([2.]))
+    """
+
+    start: Tensor
+    """[B]"""
+    duration: Tensor
+    """[B]"""
+
+
+def clip_extent(
+    times: Tensor,  # [B, T] or [T]
+    *,
+    key_padding_mask: Tensor | None = None,  # [B, T] bool
+    lengths: Tensor | None = None,  # [B] int
+    duration: Tensor | float | None = None,  # [B] or one number
+) -> Extent:
+    """When each clip starts and how long it lasts as a layer takes it that is given the same arguments.
+
+    The start is the first valid time; the duration is the last valid time minus the first, unless it is given. So
+    spans of a routing come in the unit of `times`: `best_span(routing, **clip_extent(times)._asdict())`.
+
+    Args:
+        times: [B, T] or [T], when each frame was taken.
+        key_padding_mask: [B, T] bool, True = ignore.
+        lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
+        duration: [B] or a number, if the layer was given one.
+
+    Returns:
+        [B] each, [1] where everything is one for all clips; float32 or wider. 0 for a clip with no valid frame.
+
+    Raises:
+        ValueError: a wrong shape or dtype.
+
+    Example:
+        >>> import torch
+        >>> from gaussian_moe import TemporalMoE, best_span, clip_extent
+        >>> moe, times, lengths = TemporalMoE(16, heads=4), torch.arange(60) / 2 + 10, torch.tensor([60, 21])
+        >>> frames = torch.randn(2, 60, 16)
+        >>> _, routing = moe(torch.randn(2, 16), frames, lengths=lengths, times=times, return_routing=True)
+        >>> span = best_span(routing, **clip_extent(times, lengths=lengths)._asdict())
+        >>> bool((span.start >= 10).all() and (span.end <= torch.tensor([39.5, 20.0])).all())
+        True
+    """
+    _checks.tensors(times=times, key_padding_mask=key_padding_mask, lengths=lengths)
+    if times.dim() not in (1, 2) or times.dtype == torch.bool or times.is_complex():
+        raise ValueError(f"times must be real numbers [B, T] or [T], got {times.dtype} {list(times.shape)}")
+    given = [x for x in (key_padding_mask, lengths) if x is not None and x.dim()]
+    times = times.unsqueeze(0) if times.dim() == 1 else times
+    times = times.expand(given[0].shape[0] if given else times.shape[0], -1)
+    padding = padding_from_lengths(times, key_padding_mask, lengths)
+    times = times.to(torch.promote_types(times.dtype, torch.float32))
+    if times.shape[1] == 0:
+        nothing = times.sum(-1)
+        return Extent(nothing, nothing)
+    start, length = extent(times, padding, duration)
+    return Extent(start.squeeze(-1), length.squeeze(-1))
