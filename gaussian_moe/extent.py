@@ -49,7 +49,8 @@ def clip_extent(
         duration: [B] or a number, if the layer was given one.
 
     Returns:
-        [B] each, [1] where everything is one for all clips; float32 or wider. 0 for a clip with no valid frame.
+        [B] each, [1] where everything is one for all clips; float32 or wider, float64 for whole numbers. 0 for a
+        clip with no valid frame.
 
     Raises:
         ValueError: a wrong shape or dtype.
@@ -71,7 +72,9 @@ def clip_extent(
     times = times.unsqueeze(0) if times.dim() == 1 else times
     times = times.expand(given[0].shape[0] if given else times.shape[0], -1)
     padding = padding_from_lengths(times, key_padding_mask, lengths)
-    times = times.to(torch.promote_types(times.dtype, torch.float32))
+    # Whole numbers, as milliseconds since 1970, keep their digits where the device has float64.
+    wide = torch.float64 if not times.is_floating_point() and times.device.type != "mps" else torch.float32
+    times = times.to(torch.promote_types(times.dtype, wide))
     if times.shape[1] == 0:
         nothing = times.sum(-1)
         return Extent(nothing, nothing)

@@ -94,7 +94,9 @@ def check_inputs(
         return
     durations = None
     if duration is not None:
-        durations = torch.as_tensor(duration, dtype=torch.float64).expand(num_clips).tolist()
+        # On the CPU: some devices have no float64.
+        known = duration.cpu() if isinstance(duration, Tensor) else duration
+        durations = torch.as_tensor(known, dtype=torch.float64).expand(num_clips).tolist()
     for clip, times_of_clip in enumerate(times.expand(num_clips, num_frames)):
         _check_times(clip, times_of_clip[valid[clip]], None if durations is None else durations[clip])
     if durations is not None:

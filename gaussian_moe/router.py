@@ -142,9 +142,11 @@ class QuestionRouter(VersionedModule):
 
     @property
     def anchors(self) -> Tensor:
-        """[E], or [E, M] with several windows, float64: centers whose `a` is 0, fractions of the clip."""
-        experts = torch.arange(self.num_experts, device=self.slots.device)
-        anchors = self._anchors(experts, torch.float64)
+        """[E], or [E, M] with several windows, float64 on the CPU: centers whose `a` is 0."""
+        if self.anchor is None:
+            anchors = self._evenly(self.slots.cpu(), torch.float64)
+        else:
+            anchors = self.anchor.detach().cpu().double()
         return anchors.squeeze(-1) if self.num_gaussians == 1 else anchors
 
     def reset_parameters(self) -> None:

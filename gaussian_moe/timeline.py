@@ -78,11 +78,15 @@ def frame_times(
     _checks.shape("times", times, [num_clips, num_frames])
     if times.dtype == torch.bool or times.is_complex():
         raise ValueError(f"times must be real numbers, got {times.dtype}")
-    # Differences are taken before narrowing: timestamps of a long recording keep their resolution.
-    exact = times.dtype if times.is_floating_point() else torch.float64
-    times = times.to(torch.promote_types(exact, dtype))
     if num_frames == 0:
         return times.to(dtype)
+    # Differences are taken before narrowing: timestamps of a long recording keep their resolution, whole numbers on
+    # devices without float64 too.
+    if not times.is_floating_point():
+        times = times.to(torch.int64)
+        counted = times if padding is None else times.masked_fill(padding, torch.iinfo(torch.int64).max)
+        times = times - counted.amin(-1, keepdim=True)
+    times = times.to(torch.promote_types(times.dtype, dtype))
     start, length = extent(times, padding, duration)
     if padding is not None:
         times = torch.where(padding, start, times)
