@@ -79,7 +79,9 @@ class ProgressiveRefiner(VersionedModule):
         """
         weight = self.attention.in_proj_weight
         _checks.channels("question", question, ["B"] if question.dim() == 2 else question.shape[:-1], weight)
-        _checks.channels("pooled", pooled, [*question.shape[:-1], "N"], weight)
+        wanted = [*question.shape[:-1], "N"]
+        _checks.shape(f"pooled, for question {list(question.shape)},", pooled, [*wanted, self.dim])
+        _checks.channels("pooled", pooled, wanted, weight)
         if pooled.shape[-2] == 0:
             raise ValueError("pooled must hold at least one feature, got N=0")
         attended = self.attention(question.unsqueeze(-2), pooled).squeeze(-2)

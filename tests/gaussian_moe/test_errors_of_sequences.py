@@ -61,7 +61,7 @@ def test_patches(arguments: dict[str, Any], parts: list[str]) -> None:
     ("arguments", "parts"),
     [
         ({"question": torch.zeros(2, 8)}, ["question", "[B, 16]", "[2, 8]"]),
-        ({"question": torch.zeros(16)}, ["question", "[B, 16]", "[16]"]),
+        ({"question": torch.zeros(16)}, ["question [16]", "[N, 16]", "[2, 5, 16]"]),
         ({"pooled": torch.zeros(2, 16)}, ["pooled", "[2, N, 16]", "[2, 16]"]),
         ({"pooled": torch.zeros(3, 2, 16)}, ["pooled", "[2, N, 16]", "[3, 2, 16]"]),
         ({"pooled": torch.zeros(2, 0, 16)}, ["pooled", "at least one"]),
