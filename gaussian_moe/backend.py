@@ -66,7 +66,7 @@ def fused(
             raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "torch":
         return False
-    obstacle = unfused or _exporting()
+    obstacle = unfused or _exporting() or transforming()
     if backend == "triton":
         if obstacle := obstacle or _no_triton(device, dtype):
             raise ValueError(f"{source}='triton': {obstacle}; use 'auto' or 'torch'")
@@ -109,6 +109,19 @@ def surely_below(size: int, limit: int) -> bool:
 def _exporting() -> str | None:
     if torch.compiler.is_exporting():
         return "an exported program holds plain aten operations"
+    return None
+
+
+def transforming() -> str | None:
+    """Why operators do not go with the derivative or the transform of torch.func that is at work, if there is one.
+
+    They have no rules for vmap and forward mode; `torch.func.jvp` would take their derivative for 0 in silence.
+    """
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "the operators have no forward-mode derivative"
+    # The compiler cannot ask for more, and knows what to do with vmap and grad.
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+        return "the operators have no rules for the transforms of torch.func"
     return None
 
 

@@ -49,7 +49,7 @@ def pack(
     frames: int | None = None,
     skip_broken: bool = False,
 ) -> None:
-    """Turn a feature folder into one memory-mapped file in half precision, half the size and faster to read.
+    """Turn a feature folder into one memory-mapped file in half precision: fast to read, half the size of float32.
 
     Give the store as data.features. The same command again goes on where it was stopped; bytes do not depend on it.
 

@@ -17,6 +17,7 @@ from tests.examples.tiny_videos import write_video
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
 SRUN = {"SLURM_PROCID": "2", "SLURM_NTASKS": "3", "SLURM_STEP_NUM_TASKS": "3", "SLURM_LOCALID": "0"}
+MACHINES = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "3(x2),2"}
 SBATCH = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}
 
 
@@ -29,6 +30,11 @@ SBATCH = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}
         (None, SRUN, Shard(2, 3, 0, 1, "SLURM")),
         (None, SRUN | {"SLURM_NTASKS_PER_NODE": "2"}, Shard(2, 3, 0, 2, "SLURM")),
         (None, SRUN | TORCHRUN, Shard(5, 8, 1, 4, "torchrun")),
+        # What srun tells by itself, on machines of 3, 3 and 2 tasks.
+        (None, MACHINES | {"SLURM_NODEID": "1", "SLURM_LOCALID": "2"}, Shard(5, 8, 2, 3, "SLURM")),
+        (None, MACHINES | {"SLURM_NODEID": "2", "SLURM_LOCALID": "0"}, Shard(5, 8, 0, 2, "SLURM")),
+        # A task that is not its machine's first has others beside it.
+        (None, {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "5"}, Shard(5, 8, 5, 6, "SLURM")),
         # A batch script that runs the command itself is alone.
         (None, SBATCH, Shard()),
         (None, {"RANK": "0", "WORLD_SIZE": "1"}, Shard()),

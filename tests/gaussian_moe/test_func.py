@@ -1,4 +1,7 @@
-"""torch.func on the torch path: vmap, and derivatives of either direction and any order. P parameters of the layer."""
+"""torch.func, for which layers take the torch path: vmap, and derivatives of either direction and any order.
+
+P parameters of the layer.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
@@ -14,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE
 from gaussian_moe.backend import SMALL_LINEAR
 from gaussian_moe.kernels.product import ONEDNN
+from gaussian_moe.linear import Linear
 from tests.gaussian_moe.support import assert_close, stirred
 
 CLIPS, FRAMES, DIM = 3, 5, 8
@@ -25,11 +30,12 @@ def double(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
-@pytest.fixture(params=["absorbed", "projected"])
+@pytest.fixture(params=["absorbed", "projected", "auto"])
 def case(request: pytest.FixtureRequest) -> tuple[TemporalMoE, Tensor, Tensor]:
     """A layer with a question a clip, whose attention is plain, or many, whose attention is PyTorch's own."""
-    moe = stirred(TemporalMoE(DIM, 4, 2, heads=2, backend="torch", dtype=torch.float64))
-    question = double(CLIPS, DIM) if request.param == "absorbed" else double(CLIPS, 12, DIM)
+    backend = "auto" if request.param == "auto" else "torch"
+    moe = stirred(TemporalMoE(DIM, 4, 2, heads=2, backend=backend, dtype=torch.float64))
+    question = double(CLIPS, 12, DIM) if request.param == "projected" else double(CLIPS, DIM)
     return moe, question, double(CLIPS, FRAMES, DIM)
 
 
@@ -122,6 +128,38 @@ def test_hessian(case: tuple[TemporalMoE, Tensor, Tensor]) -> None:
     for row in range(2):
         shift = step * torch.eye(2, dtype=torch.float64)[row]
         assert_close((grad(loss)(free + shift) - grad(loss)(free - shift)) / (2 * step), found[row], 1e-7)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_forward_mode_of_a_large_linear_map(compiled: bool) -> None:
+    """Whose operator would take the derivative for 0."""
+    layer, x, direction = Linear(WIDE, WIDE), torch.randn(ROWS, WIDE), torch.randn(ROWS, WIDE)
+
+    def slope(x: Tensor, direction: Tensor) -> Tensor:
+        found: Tensor = jvp(layer, (x,), (direction,))[1]
+        return found
+
+    if compiled:
+        slope = torch.compile(slope, fullgraph=True, backend="eager")
+    wanted = direction.double() @ layer.weight.double().T
+    assert_close(slope(x, direction).double(), wanted, 1e-5)
+    with forward_ad.dual_level():
+        out = layer(forward_ad.make_dual(x, direction))  # type: ignore[no-untyped-call]
+        tangent = forward_ad.unpack_dual(out).tangent  # type: ignore[no-untyped-call]
+        assert_close(tangent.double(), wanted, 1e-5)
+
+
+def test_triton_says_that_it_has_no_such_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUSSIAN_MOE_BACKEND", "triton")
+    moe, frames = TemporalMoE(DIM, 4, 2, heads=2).eval(), torch.randn(1, FRAMES, DIM)
+    with pytest.raises(ValueError, match="GAUSSIAN_MOE_BACKEND='triton': the operators have no rules for the transf"):
+        vmap(lambda question: moe(question, frames))(torch.randn(2, 1, DIM))
+    with pytest.raises(ValueError, match="the operators have no forward-mode derivative"):
+        jvp(
+            lambda frames: moe(torch.ones(1, DIM), frames),
+            (torch.randn(1, FRAMES, DIM),),
+            (torch.ones(1, FRAMES, DIM),),
+        )
 
 
 WIDE = 64

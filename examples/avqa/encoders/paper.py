@@ -114,7 +114,8 @@ class PaperEncoders(Encoders):
             warnings.warn(
                 f"weights: {self._folder} gives {self.dims}, not the published {PUBLISHED_DIMS}", stacklevel=2
             )
-        return fingerprint(file for part in _PARTS[purpose] for file in self._found[part])
+        # The weights alone: tokenizers come in several forms of the same.
+        return fingerprint(self._found[part][0] for part in _PARTS[purpose])
 
     def encode_video(self, frames: Iterable[npt.NDArray[np.uint8]]) -> EncodedVideo:
         """Encodes T frames [H, W, 3] to video [T, 768] and patches [T, 14, 1024]."""
