@@ -23,10 +23,11 @@ class GlobalBatches(Sampler[list[list[int]]]):
     Args:
         sampler: gives items; Lightning tells it the epoch.
         batch_size: items in a global batch.
+        alone: this process takes everything, whoever else is there.
     """
 
-    def __init__(self, sampler: ClipSampler, batch_size: int) -> None:
-        self.sampler, self.batch_size = sampler, batch_size
+    def __init__(self, sampler: ClipSampler, batch_size: int, alone: bool = False) -> None:
+        self.sampler, self.batch_size, self.alone = sampler, batch_size, alone
         self.begin_at: tuple[int, int] = (0, 0)
         """An epoch, and how many of its global batches are done: they are left out."""
 
@@ -36,7 +37,7 @@ class GlobalBatches(Sampler[list[list[int]]]):
 
     def __iter__(self) -> Iterator[list[list[int]]]:
         items = list(self.sampler)
-        rank, count = processes()
+        rank, count = (0, 1) if self.alone else processes()
         epoch, done = self.begin_at
         first = done if epoch == self.sampler.epoch else 0
         for start in range(first * self.batch_size, len(items), self.batch_size):

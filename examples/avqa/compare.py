@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -36,6 +37,7 @@ from .results import (
     to_markdown,
     write_predictions,
 )
+from .shard import find_shard
 from .systems import SYSTEMS, system
 
 ORACLE = "oracle without order"
@@ -78,7 +80,7 @@ def compare(
         out: folder of the runs and the table.
         model: sizes of the models; what a system is about, such as its pooling, is its own.
         optimizer: learning rate and schedule.
-        trainer: epochs, device, precision.
+        trainer: epochs, device, precision; one device is used.
         systems: what to compare: "QA-TIGER", "uniform pooling", "top-K frames", "no question-aware fusion", "TSPM",
             "question only", and "E=5" for QA-TIGER with five experts.
         seeds: one run of each system for each.
@@ -93,6 +95,7 @@ def compare(
         raise UserError(f"seeds: each is trained once, got {', '.join(map(str, seeds))}")
     if not systems or len(set(systems)) < len(systems):
         raise UserError(f"systems: name each once, and at least one; got {', '.join(systems) or 'none'}")
+    trainer = _one_process(trainer)
     threads = max(cores() // jobs, 1)
     runs: dict[str, list[_Run]] = {}
     for name in systems:
@@ -122,6 +125,26 @@ def compare(
         write_json(path, {"provenance": provenance(), "settings": settings, "tables": tables_to_json(tables)})
     Console().print(render(tables))
     print(f"Results: {out / 'table.md'}, {out / 'table.json'}")
+
+
+def _one_process(trainer: TrainerConfig) -> TrainerConfig:
+    """The trainer on one device, as runs are told apart and tested in the process that trains them.
+
+    Raises:
+        UserError: several processes or devices were asked for.
+    """
+    launched = find_shard(None, os.environ)
+    if launched.size > 1:
+        raise UserError(
+            f"compare trains one model after another, and {launched.source} started {launched.size} processes; start "
+            f"it once, with jobs for several at a time, or train each model by fit"
+        )
+    if trainer.num_nodes != 1 or trainer.devices not in ("auto", 1, "1"):
+        raise UserError(
+            f"compare trains on one device, got trainer.devices={trainer.devices} and trainer.num_nodes="
+            f"{trainer.num_nodes}; use jobs for several runs at a time, or train each model by fit"
+        )
+    return replace(trainer, devices=1)
 
 
 def _settings(run: _Run) -> dict[str, object]:

@@ -32,7 +32,7 @@ class DataConfig:
         folders: names of the modalities' folders in `features` where they differ from the preset's, as in
             {audio: vggish, video: frame_ViT-L14@336px, patches: visual_tome14}.
         frames: use at most so many frames of a video, the first ones; null uses all.
-        questions_cache: file that keeps the encoded questions; by default inside `features`.
+        questions_cache: folder that keeps the encoded questions; by default `questions` inside `features`.
         clips_per_batch: clips in one training batch, over all processes together: each of W takes every W-th clip.
         questions_per_clip: questions about each of them; 1 is the published random order of single questions,
             more computes what does not depend on the question once.

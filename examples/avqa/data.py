@@ -160,7 +160,7 @@ class Collate:
     ) -> None:
         self._answers = torch.tensor([vocabulary.index(question.answer) for question in questions])
         self._rows = store.rows(question.text for question in questions)
-        self._prompt_rows = store.rows(map(declarative, questions)) if prompts else None
+        self._prompts = store.sentences(store.rows(map(declarative, questions))) if prompts else None
         self._store = store
         self._half = half
 
@@ -174,19 +174,19 @@ class Collate:
         asked = numbers >= 0
         rows = self._rows[numbers.clamp(min=0)]
         # Where a clip has no further question some other stands in: it is encoded, but no loss or table counts it.
-        words_padding = self._store.padding_mask[rows]
-        longest = max(int((~words_padding).sum(-1).max()), 1)
+        text = self._store.take(rows)
+        longest = max(int((~text.padding_mask).sum(-1).max()), 1)
         return Batch(
             audio=audio,
             video=together([item.features.video for item in items], self._half),
             patches=together([item.features.patches for item in items], self._half),
             padding_mask=padding if bool(padding.any()) else None,
-            question=self._store.question[rows],
-            words=self._store.words[rows][:, :, :longest].float(),
-            words_padding_mask=words_padding[:, :, :longest],
+            question=text.question,
+            words=text.words[:, :, :longest].float(),
+            words_padding_mask=text.padding_mask[:, :, :longest],
             answers=self._answers[numbers.clamp(min=0)].masked_fill(~asked, NO_ANSWER),
             numbers=numbers,
-            prompt=None if self._prompt_rows is None else self._store.question[self._prompt_rows[numbers.clamp(min=0)]],
+            prompt=None if self._prompts is None else self._prompts[numbers.clamp(min=0)],
         )
 
 

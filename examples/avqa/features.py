@@ -274,7 +274,9 @@ class FeatureFolder:
         for video_id in tqdm(changed, desc="reading features", unit="video", delay=2):
             self.load(video_id)
         if changed:
-            write_json(memory, known | stamps)
+            # In a folder that may only be read they are read again next time.
+            with suppress(OSError):
+                write_json(memory, known | stamps)
         self._finite |= set(stamps)
 
     def stamps(self, video_id: str) -> list[list[int]]:

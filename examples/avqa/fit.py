@@ -28,7 +28,7 @@ from .saving import BEST, LAST, Checkpoints
 from .training import check_trainer, make_trainer, quiet_lightning
 
 SETTINGS, FINISHED, METRICS = "settings.json", "finished.json", "metrics.csv"
-_WITHOUT_EFFECT = {"data.workers"}
+_WITHOUT_EFFECT = {"data.workers", "data.questions_cache"}
 """Settings that change no result: a run may go on with others."""
 
 rank_zero_print = rank_zero_only(print)
@@ -182,10 +182,16 @@ def run_settings(
         "optimizer": asdict(optimizer),
         "trainer": asdict(trainer),
         "seed": seed,
-        "annotations": {path.name: _digest(path) for path in (data.answers, data.train, data.val) if path.is_file()},
+        "annotations": _digests([path for path in (data.answers, data.train, data.val) if path.is_file()]),
     }
     plain: dict[str, Any] = json.loads(json.dumps(whole, default=str))
     return plain
+
+
+def _digests(paths: Sequence[Path]) -> dict[str, str]:
+    """By file name; by the whole path where two files have the same name."""
+    names = [path.name for path in paths]
+    return {path.name if names.count(path.name) == 1 else str(path): _digest(path) for path in paths}
 
 
 def _digest(path: Path) -> str:
@@ -224,6 +230,9 @@ def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = Fals
     before, now = _flat(load_settings(out)), _flat(settings)
     before = {name: value for name, value in _defaults().items() if name in now} | before
     names = (before.keys() | now.keys()) - _WITHOUT_EFFECT
+    if "auto" in (before.get("trainer.devices"), now.get("trainer.devices")):
+        # As many as there are, which no setting tells.
+        names -= {"trainer.devices"}
     changed = sorted(name for name in names if before.get(name) != now.get(name))
     if changed:
         raise UserError(

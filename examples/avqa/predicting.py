@@ -32,13 +32,16 @@ def check_vocabulary(module: AVQAModule, vocabulary: Vocabulary) -> None:
 def predict(module: AVQAModule, prepared: Prepared, split: str, data: DataConfig, bar: bool = True) -> list[Prediction]:
     """One prediction a question, in the annotations' order; a clip is read once for all its questions."""
     questions = prepared.questions[split]
-    loader = prepared.for_model(module.config).evaluation_loader(split, data, module.config.released_expert_order)
+    order = module.config.released_expert_order
+    loader = prepared.for_model(module.config).evaluation_loader(split, data, order, alone=True)
     module = module.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    probabilities = torch.zeros(len(questions), len(module.answers))
+    probabilities = torch.full((len(questions), len(module.answers)), torch.nan)
     batch: Batch
     for number, batch in enumerate(tqdm(loader, desc=f"test on {split}", unit="batch", disable=not bar)):
         numbers, scores = module.predict_step(batch.to(module.device), number)
         probabilities[numbers.cpu()] = scores.float().cpu()
+    if bool(probabilities.isnan().any()):
+        raise UserError(f"{split}: some questions got no answer, or one that is no number; is the model trained?")
     best, index = probabilities.max(dim=-1)
     return [
         Prediction(question, module.answers[place], probability)

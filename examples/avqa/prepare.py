@@ -20,6 +20,8 @@ from .features import FeatureSource, open_features, renamed
 from .prompts import declarative
 from .question_store import QuestionStore
 
+QUESTIONS = "questions"
+"""Folder of the encoded questions, in that of the features."""
 SAMPLED_CLIPS = 256
 """Clips whose features the whitening is fitted to."""
 
@@ -53,13 +55,22 @@ class Prepared:
         return replace(self, prompts=True)
 
     def loader(
-        self, split: str, clips_per_batch: int, questions_per_clip: int | None, shuffle: bool = False, seed: int = 0
+        self,
+        split: str,
+        clips_per_batch: int,
+        questions_per_clip: int | None,
+        shuffle: bool = False,
+        seed: int = 0,
+        alone: bool = False,
     ) -> PatientLoader:
-        """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once."""
+        """Batches of one split; `questions_per_clip` None asks all of a clip's questions at once.
+
+        They are shared by all processes, unless this one does everything `alone`.
+        """
         questions = self.questions[split]
         return PatientLoader(
             AVQADataset(questions, self.features, self.count_padding),
-            GlobalBatches(ClipSampler(questions, questions_per_clip, shuffle, seed), clips_per_batch),
+            GlobalBatches(ClipSampler(questions, questions_per_clip, shuffle, seed), clips_per_batch, alone),
             Collate(questions, self.vocabulary, self.store, self.prompts, half=self.for_gpu),
             seed,
             num_workers=self.workers,
@@ -67,15 +78,17 @@ class Prepared:
             pin_memory=self.for_gpu,
         )
 
-    def evaluation_loader(self, split: str, data: DataConfig, released_expert_order: bool) -> DataLoader[Item]:
+    def evaluation_loader(
+        self, split: str, data: DataConfig, released_expert_order: bool, alone: bool = False
+    ) -> DataLoader[Item]:
         """All of a clip's questions at once.
 
         With the published indexing, as the released accuracy was measured: single questions in the file's order,
         in batches as large as in training.
         """
         if released_expert_order:
-            return self.loader(split, data.clips_per_batch, 1)
-        return self.loader(split, data.eval_clips_per_batch, None)
+            return self.loader(split, data.clips_per_batch, 1, alone=alone)
+        return self.loader(split, data.eval_clips_per_batch, None, alone=alone)
 
     def samples(self, split: str, seed: int) -> dict[str, Tensor]:
         """Features of some clips and all questions of a split, [N, D] each, to fit a whitening to."""
@@ -83,13 +96,13 @@ class Prepared:
         order = torch.randperm(len(video_ids), generator=torch.Generator().manual_seed(seed))[:SAMPLED_CLIPS]
         clips = [self.features.load(video_ids[place]) for place in order.tolist()] if self.features else []
         clips = clips or [constant_features()] * 2
-        rows = self.store.rows({question.text: None for question in self.questions[split]})
+        text = self.store.take(self.store.rows({question.text: None for question in self.questions[split]}))
         return {
             "audio": torch.cat([clip.audio[: clip.frames] for clip in clips]).float(),
             "video": torch.cat([clip.video[: clip.frames] for clip in clips]).float(),
             "patches": torch.cat([clip.patches[: clip.frames].flatten(0, 1) for clip in clips]).float(),
-            "question": self.store.question[rows],
-            "words": self.store.words[rows][~self.store.padding_mask[rows]].float(),
+            "question": text.question,
+            "words": text.words[~text.padding_mask].float(),
         }
 
 
@@ -120,7 +133,7 @@ def prepare(
         features.check_values(video_ids)
     cache = data.questions_cache
     if cache is None and data.features is not None:
-        cache = data.features / "questions.safetensors"
+        cache = data.features / QUESTIONS
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
     dims = feature_dims(encoders.dims, constant=data.features is None)

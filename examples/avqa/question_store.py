@@ -1,13 +1,15 @@
-"""Every distinct question text encoded once, and kept in a file.
+"""Every distinct question text encoded once, and kept in a folder of parts that are never written again.
 
 n texts, L words, D channels.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,35 +23,43 @@ from .files import written_whole
 
 CHUNK = 64
 SAVED = 64 * CHUNK
-"""Texts after which the file is written, so that hours of work are not lost."""
+"""Texts of one part, so that hours of work are not lost."""
 _FIELD = "questions"
-_ARRAYS = ("question", "words", "padding_mask")
+_SUFFIX = ".safetensors"
+
+
+class _Part(NamedTuple):
+    """One file, mapped: what is not used stays on the disk."""
+
+    weights: str
+    texts: list[str]
+    encoded: EncodedText
 
 
 class QuestionStore:
     """Encoded questions by text: sentence features and word features.
 
-    What was read from the file stays on the disk until it is used: the rephrased questions of one data set, with the 77
-    words of preset `paper`, take gigabytes.
+    A part is a file of up to 4096 texts under a name that its texts give it, written whole and never again, so that
+    several processes and runs may share one folder. Parts of other presets and other weights are left alone. What was
+    read stays on the disk until it is used: the rephrased questions of one data set, with the 77 words of preset
+    `paper`, take gigabytes.
 
     Args:
         encoders: preset whose `encode_text` is used.
-        cache: `.safetensors` file that keeps what was encoded; None keeps nothing.
+        cache: folder that keeps what was encoded; None keeps nothing.
 
     Raises:
-        UserError: the cache is broken, or of another preset or other weights.
+        UserError: the cache is a file, or a part of it is broken.
     """
 
     def __init__(self, encoders: Encoders, cache: Path | None) -> None:
         self._encoders, self._cache = encoders, cache
+        self._parts: list[EncodedText] = []
+        self._starts: list[int] = []
+        """Row of each part's first text."""
         self._rows: dict[str, int] = {}
-        dims = encoders.dims
-        self.question = torch.zeros(0, dims.question)
-        """[n, Dq]."""
-        self.words = torch.zeros(0, 0, dims.words, dtype=encoders.words_dtype)
-        """[n, L, Dw], 0 where there is no word; in the preset's precision."""
-        self.padding_mask = torch.zeros(0, 0, dtype=torch.bool)
-        """[n, L], True = no word here."""
+        self._count = 0
+        self._weights: str | None = None
         if cache is not None and cache.exists():
             self._read(cache)
 
@@ -61,67 +71,142 @@ class QuestionStore:
         return torch.tensor([self._rows[text] for text in texts], dtype=torch.int64)
 
     def add(self, texts: Iterable[str]) -> None:
-        """Encodes the texts that are new, with a progress bar, and writes the cache."""
+        """Encodes the texts that are new, with a progress bar, and writes them.
+
+        Raises:
+            UserError: weights are missing, or what was encoded cannot be written.
+        """
         new = sorted(set(texts) - set(self._rows))
+        if new and self._cache is not None:
+            # Before hours of work: what is to be added must be of the weights that are in use already.
+            self._check_weights(self._cache)
         with tqdm(total=len(new), desc="encode questions", unit="text", disable=len(new) < CHUNK) as bar:
             for first in range(0, len(new), SAVED):
                 part, encoded = new[first : first + SAVED], list[EncodedText]()
                 for start in range(0, len(part), CHUNK):
-                    chunk = self._encoders.encode_text(part[start : start + CHUNK])
-                    encoded.append(chunk._replace(words=chunk.words.to(self.words.dtype)))
-                    bar.update(len(chunk.question))
-                self._append(part, encoded)
+                    encoded.append(self._encoders.encode_text(part[start : start + CHUNK]))
+                    bar.update(len(encoded[-1].question))
+                joined = _joined(encoded, self._encoders.words_dtype)
                 if self._cache is not None:
-                    self._write(self._cache)
+                    joined = self._written(self._cache, part, joined)
+                self._append(part, joined)
 
-    def _append(self, texts: list[str], encoded: list[EncodedText]) -> None:
-        length = max([self.words.shape[1], *(part.words.shape[1] for part in encoded)])
-        self._rows.update({text: len(self._rows) + number for number, text in enumerate(texts)})
-        self.question = torch.cat([self.question, *(part.question for part in encoded)])
-        words = (self.words, *(part.words for part in encoded))
-        self.words = torch.cat([_lengthened(rows, length, 0.0) for rows in words])
-        masks = (self.padding_mask, *(part.padding_mask for part in encoded))
-        self.padding_mask = torch.cat([_lengthened(mask, length, True) for mask in masks])
+    def take(self, rows: Tensor) -> EncodedText:
+        """What is encoded at rows of any shape: [*rows, Dq], [*rows, L, Dw] in the preset's precision, [*rows, L]."""
+        flat = rows.flatten()
+        if len(self._parts) == 1:
+            found = EncodedText(*(array[flat] for array in self._parts[0]))
+        else:
+            found = self._empty(len(flat), max((part.words.shape[1] for part in self._parts), default=0))
+            for start, part in zip(self._starts, self._parts, strict=True):
+                mine = ((flat >= start) & (flat < start + len(part.question))).nonzero().squeeze(-1)
+                length, its = part.words.shape[1], flat[mine] - start
+                if len(mine):
+                    found.question[mine] = part.question[its]
+                    found.words[mine, :length] = part.words[its]
+                    found.padding_mask[mine, :length] = part.padding_mask[its]
+        return EncodedText(*(array.view(*rows.shape, *array.shape[1:]) for array in found))
 
-    def _write(self, cache: Path) -> None:
-        about = {
-            "preset": self._encoders.name,
-            "weights": self._encoders.weights_id("texts"),
-            "texts": list(self._rows),
-        }
-        with written_whole(cache) as temporary:
-            # One field: several would be written in an order that changes from run to run.
-            save_file({name: getattr(self, name) for name in _ARRAYS}, temporary, {_FIELD: json.dumps(about)})
-        # From here on in the file, no longer in memory.
-        with safe_open(cache, framework="pt") as stored:
-            self.words = stored.get_tensor("words")
+    def sentences(self, rows: Tensor) -> Tensor:
+        """The sentence features alone, [*rows, Dq]."""
+        every = [part.question for part in self._parts] or [self._empty(0, 0).question]
+        return (every[0] if len(every) == 1 else torch.cat(every))[rows]
+
+    def _empty(self, count: int, length: int) -> EncodedText:
+        dims = self._encoders.dims
+        return EncodedText(
+            torch.zeros(count, dims.question),
+            torch.zeros(count, length, dims.words, dtype=self._encoders.words_dtype),
+            torch.ones(count, length, dtype=torch.bool),
+        )
+
+    def _append(self, texts: list[str], encoded: EncodedText) -> None:
+        self._parts.append(encoded)
+        self._starts.append(self._count)
+        for number, text in enumerate(texts):
+            # Where two processes encoded the same text, the first part has it.
+            self._rows.setdefault(text, self._count + number)
+        self._count += len(texts)
+
+    def _check_weights(self, cache: Path) -> None:
+        weights = self._encoders.weights_id("texts")
+        if self._rows and weights != self._weights:
+            raise UserError(
+                f"{cache}: the questions there were encoded by other weights of preset {self._encoders.name!r} than "
+                f"those at hand, which are to encode more; give the former with data.weights, or another folder with "
+                f"data.questions_cache"
+            )
+        self._weights = weights
+
+    def _written(self, cache: Path, texts: list[str], encoded: EncodedText) -> EncodedText:
+        """The same, in the file and no longer in memory."""
+        about = {"preset": self._encoders.name, "weights": self._weights, "texts": texts}
+        # One field: several would be written in an order that changes from run to run.
+        field = json.dumps(about)
+        path = cache / f"{hashlib.sha256(field.encode()).hexdigest()[:16]}{_SUFFIX}"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with written_whole(path) as temporary:
+                save_file(encoded._asdict(), temporary, {_FIELD: field})
+        except OSError as error:
+            raise UserError(
+                f"{cache}: encoded questions cannot be written there ({error}); name a folder with data.questions_cache"
+            ) from error
+        return self._part(path).encoded
 
     def _read(self, cache: Path) -> None:
-        try:
-            with safe_open(cache, framework="pt") as stored:
-                about = json.loads((stored.metadata() or {})[_FIELD])
-                preset, weights, texts = about["preset"], about["weights"], about["texts"]
-                arrays = [stored.get_tensor(name) for name in _ARRAYS]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise UserError(f"{cache} is cut off, or no file of encoded questions; delete it") from error
-        if preset != self._encoders.name:
-            raise UserError(f"{cache}: encoded by preset {preset!r}, wanted {self._encoders.name!r}; delete it")
-        if weights != self._known_weights(weights):
-            raise UserError(f"{cache}: encoded by other weights of preset {preset!r}; delete it, or name another file")
-        dims, shapes = self._encoders.dims, [tuple(array.shape) for array in arrays]
-        length = shapes[1][1] if len(shapes[1]) == 3 else 0
-        count = len(texts)
-        if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
-            raise UserError(f"{cache}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
-        self._rows = {text: row for row, text in enumerate(texts)}
-        self.question, self.words, self.padding_mask = arrays
+        if not cache.is_dir():
+            raise UserError(f"{cache}: must be a folder of encoded questions; move the file into one, and name that")
+        parts = [self._part(path) for path in sorted(cache.glob(f"*{_SUFFIX}")) if self._preset(path)]
+        kinds = {part.weights for part in parts}
+        self._weights = next(iter(kinds), None)
+        if len(kinds) > 1 or self._encoders.weights_at_hand:
+            try:
+                self._weights = self._encoders.weights_id("texts")
+            except UserError:
+                # What is encoded can be used without weights, if it is known whose it is.
+                if len(kinds) > 1:
+                    raise
+        for part in parts:
+            if part.weights == self._weights:
+                self._append(part.texts, part.encoded)
 
-    def _known_weights(self, stored: str) -> str:
-        """The weights' id; where they are not at hand the stored one: what is encoded can be used without them."""
+    def _preset(self, path: Path) -> bool:
+        return bool(_about(path)["preset"] == self._encoders.name)
+
+    def _part(self, path: Path) -> _Part:
+        about = _about(path)
         try:
-            return self._encoders.weights_id("texts")
-        except UserError:
-            return stored
+            weights, texts = str(about["weights"]), list(about["texts"])
+            with safe_open(path, framework="pt") as stored:
+                encoded = EncodedText(*(stored.get_tensor(name) for name in EncodedText._fields))
+        except (OSError, KeyError, TypeError, SafetensorError) as error:
+            raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
+        dims, shapes = self._encoders.dims, [tuple(array.shape) for array in encoded]
+        count, length = len(texts), shapes[1][1] if len(shapes[1]) == 3 else 0
+        if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
+            raise UserError(f"{path}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
+        return _Part(weights, texts, encoded)
+
+
+def _about(path: Path) -> dict[str, str | list[str]]:
+    try:
+        with safe_open(path, framework="pt") as stored:
+            about: dict[str, str | list[str]] = json.loads((stored.metadata() or {})[_FIELD])
+        about["preset"]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
+    return about
+
+
+def _joined(encoded: list[EncodedText], words_dtype: torch.dtype) -> EncodedText:
+    """Chunks as one, their words padded to the longest."""
+    length = max(chunk.words.shape[1] for chunk in encoded)
+    return EncodedText(
+        torch.cat([chunk.question for chunk in encoded]),
+        torch.cat([_lengthened(chunk.words.to(words_dtype), length, 0.0) for chunk in encoded]),
+        torch.cat([_lengthened(chunk.padding_mask, length, True) for chunk in encoded]),
+    )
 
 
 def _lengthened(rows: Tensor, length: int, value: float) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .config import DataConfig, ModelConfig
 from .errors import UserError
+from .prepare import QUESTIONS
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,12 @@ class System:
             return data, model
         # Constant features have one channel: there is nothing to whiten or to average.
         kept = {kind: count for kind, count in model.whiten.items() if kind in ("question", "words")}
-        return replace(data, features=None), replace(model, whiten=kept, seconds_per_frame=1)
+        cache = data.questions_cache
+        if cache is None and data.features is not None:
+            # Where the other systems keep their questions.
+            cache = data.features / QUESTIONS
+        blind = replace(data, features=None, questions_cache=cache)
+        return blind, replace(model, whiten=kept, seconds_per_frame=1)
 
 
 SYSTEMS: Mapping[str, System] = {

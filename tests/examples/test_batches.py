@@ -38,6 +38,13 @@ def _shares(count: int, batch_size: int, world: int, begin_at: tuple[int, int] =
     return shares
 
 
+def test_alone_it_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "processes", lambda: (1, 2))
+    sampler = _sampler(11)
+    whole = list(sampler)
+    assert [item for batch in GlobalBatches(sampler, 3, alone=True) for item in batch] == whole
+
+
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 9), world=st.integers(1, 4))
 @settings(deadline=None)
 def test_processes_share_the_global_batches(count: int, batch_size: int, world: int) -> None:

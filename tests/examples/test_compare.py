@@ -159,3 +159,23 @@ def test_concerts_bring_the_oracle_and_the_row_on_starts(tmp_path: Path) -> None
     assert starts.count > 0
     assert starts.accuracy is not None
     assert starts.accuracy < 0.9
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "message"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "2"}, {}, "torchrun started 2 processes; start it once"),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, {}, "SLURM started 4 processes; start it once"),
+        ({}, {"devices": 2}, r"compare trains on one device, got trainer\.devices=2"),
+        ({}, {"num_nodes": 3}, r"trainer\.num_nodes=3"),
+    ],
+)
+def test_several_processes_are_refused(
+    environment: dict[str, str], options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    train, val, test = (tmp_path / f"{split}.json" for split in ("train", "val", "test"))
+    data = DataConfig(answers=tmp_path / "answers.json", train=train, val=val, test=test)
+    with pytest.raises(UserError, match=message):
+        compare(data, tmp_path / "out", trainer=replace(TRAINER, **options))

@@ -271,3 +271,14 @@ def test_values_are_read_once_and_again_where_a_file_changed(
     with pytest.raises(UserError, match="NaN"):
         folder.check_values(["a", "b"])
     assert read == ["a", "b", "b", "a", "b"]
+
+
+def test_what_was_checked_need_not_be_kept(folder: FeatureFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder that may only be read."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("examples.avqa.features.write_json", refused)
+    folder.check_values(["a"])
+    assert not (folder.root / "checked.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,8 +20,13 @@ TEXTS = ["is there a flute", "how many", "which instrument sounds first on the l
 
 
 def _vectors(store: QuestionStore, text: str) -> tuple[torch.Tensor, torch.Tensor]:
-    (row,) = store.rows([text]).tolist()
-    return store.question[row], store.words[row][~store.padding_mask[row]]
+    text_ = store.take(store.rows([text])[0])
+    return text_.question, text_.words[~text_.padding_mask]
+
+
+def _part(cache: Path) -> Path:
+    (path,) = cache.iterdir()
+    return path
 
 
 def test_rows_are_the_texts_own_vectors() -> None:
@@ -47,7 +53,7 @@ def test_longer_texts_may_come_later_and_rows_stay() -> None:
     store.add(TEXTS[:2])
     before, rows = _vectors(store, TEXTS[0]), store.rows(TEXTS[:2])
     store.add(TEXTS)
-    assert store.words.shape[1] == 7
+    assert store.take(store.rows(TEXTS)).words.shape[1] == 7
     assert torch.equal(store.rows(TEXTS[:2]), rows)
     assert all(torch.equal(old, new) for old, new in zip(before, _vectors(store, TEXTS[0]), strict=True))
 
@@ -60,29 +66,76 @@ def test_more_texts_than_a_chunk() -> None:
         assert torch.equal(_vectors(store, text)[1], StubEncoders().encode_text([text]).words[0])
 
 
-def test_the_file_gives_back_what_was_encoded(tmp_path: Path) -> None:
-    written = QuestionStore(StubEncoders(), tmp_path / "questions.safetensors")
+def test_the_folder_gives_back_what_was_encoded(tmp_path: Path) -> None:
+    written = QuestionStore(StubEncoders(), tmp_path / "questions")
     written.add(TEXTS)
     encoders = StubEncoders()
-    read = QuestionStore(encoders, tmp_path / "questions.safetensors")
+    read = QuestionStore(encoders, tmp_path / "questions")
     read.add(TEXTS)
     assert encoders.asked == []
-    for name in ("question", "words", "padding_mask"):
-        assert torch.equal(getattr(read, name), getattr(written, name))
-    assert torch.equal(read.rows(TEXTS), written.rows(TEXTS))
+    for ours, theirs in zip(*(each.take(each.rows(TEXTS)) for each in (read, written)), strict=True):
+        assert torch.equal(ours, theirs)
     read.add(["another one"])
     assert encoders.asked == ["another one"]
-    assert len(QuestionStore(StubEncoders(), tmp_path / "questions.safetensors")) == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["questions.safetensors"]
+    assert len(QuestionStore(StubEncoders(), tmp_path / "questions")) == 4
+    assert [path.suffix for path in (tmp_path / "questions").iterdir()] == [".safetensors"] * 2
+
+
+def test_rows_of_any_shape_over_several_parts(tmp_path: Path) -> None:
+    store, together = QuestionStore(StubEncoders(), tmp_path), QuestionStore(StubEncoders(), None)
+    for text in TEXTS:
+        store.add([text])
+    together.add(TEXTS)
+    chosen = [[TEXTS[2], TEXTS[0], TEXTS[0]], [TEXTS[1], TEXTS[2], TEXTS[1]]]
+    got, wanted = (each.take(torch.stack([each.rows(row) for row in chosen])) for each in (store, together))
+    assert got.words.shape[:2] == (2, 3)
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert torch.equal(ours, theirs)
+    rows = store.rows(TEXTS)
+    assert torch.equal(store.sentences(rows), together.take(together.rows(TEXTS)).question)
+
+
+def test_processes_that_share_a_folder_do_no_harm(tmp_path: Path) -> None:
+    """Both read the empty folder before either writes."""
+    one, other = QuestionStore(StubEncoders(), tmp_path), QuestionStore(StubEncoders(), tmp_path)
+    one.add(TEXTS[:2])
+    other.add(TEXTS[1:])
+    one.add(["another one"])
+    third = QuestionStore(StubEncoders(), tmp_path)
+    alone = StubEncoders()
+    assert len(third) == 4
+    for store, texts in ((one, TEXTS[:2]), (other, TEXTS[1:]), (third, TEXTS)):
+        for text in texts:
+            question, words = _vectors(store, text)
+            assert torch.equal(question, alone.encode_text([text]).question[0])
+            assert torch.equal(words, alone.encode_text([text]).words[0])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_only_be_read_is_named(tmp_path: Path) -> None:
+    cache = tmp_path / "features" / "questions"
+    QuestionStore(StubEncoders(), cache).add(TEXTS[:2])
+    cache.chmod(0o555)
+    store = QuestionStore(StubEncoders(), cache)
+    store.add(TEXTS[:2])
+    with pytest.raises(UserError, match=r"cannot be written there .* name a folder with data\.questions_cache"):
+        store.add(TEXTS)
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot be written there .* name a folder with data\.questions_cache"):
+        QuestionStore(StubEncoders(), tmp_path / "file" / "questions").add(TEXTS)
+    with pytest.raises(UserError, match="must be a folder of encoded questions; move the file into one"):
+        QuestionStore(StubEncoders(), tmp_path / "file")
 
 
 def test_nothing_new_leaves_the_file_alone(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.safetensors"
+    cache = tmp_path / "questions"
     QuestionStore(StubEncoders(), cache).add(TEXTS)
-    cache.chmod(0o444)
-    before = cache.stat().st_mtime_ns
+    before = _part(cache).stat().st_mtime_ns
     QuestionStore(StubEncoders(), cache).add(TEXTS)
-    assert cache.stat().st_mtime_ns == before
+    assert _part(cache).stat().st_mtime_ns == before
 
 
 def _changed(cache: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -104,11 +157,11 @@ def _changed(cache: Path, name: str, change: Callable[[torch.Tensor], torch.Tens
     ids=["empty", "text", "truncated", "parts missing", "a row missing", "another width"],
 )
 def test_a_broken_file_is_named(tmp_path: Path, damage: object) -> None:
-    cache = tmp_path / "questions.safetensors"
+    cache = tmp_path / "questions"
     QuestionStore(StubEncoders(), cache).add(TEXTS)
     assert callable(damage)
-    damage(cache)
-    with pytest.raises(UserError, match=r"questions\.safetensors.*delete it"):
+    damage(_part(cache))
+    with pytest.raises(UserError, match=r"questions/.*\.safetensors.*delete it"):
         QuestionStore(StubEncoders(), cache)
 
 
@@ -128,16 +181,39 @@ class WeightsEncoders(StubEncoders):
         return f"{purpose} {self._weights}"
 
 
-def test_a_file_of_other_weights_is_refused(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.safetensors"
+def test_parts_of_other_weights_are_left_alone(tmp_path: Path) -> None:
+    cache = tmp_path / "questions"
     QuestionStore(WeightsEncoders("one"), cache).add(TEXTS)
     assert len(QuestionStore(WeightsEncoders("one"), cache)) == 3
-    with pytest.raises(UserError, match=r"questions\.safetensors: encoded by other weights of preset 'stub'"):
-        QuestionStore(WeightsEncoders("two"), cache)
+    other = QuestionStore(WeightsEncoders("two"), cache)
+    assert len(other) == 0
+    other.add(TEXTS[:1])
+    assert [len(QuestionStore(WeightsEncoders(name), cache)) for name in ("one", "two")] == [3, 1]
+    with pytest.raises(UserError, match="weights: missing"):
+        QuestionStore(WeightsEncoders(None), cache)
+
+
+def test_the_hub_is_asked_only_where_there_is_something_to_encode(tmp_path: Path) -> None:
+    QuestionStore(WeightsEncoders("one"), tmp_path).add(TEXTS)
+    asked: list[str] = []
+
+    class Hub(WeightsEncoders):
+        weights_at_hand = False
+
+        def weights_id(self, purpose: Purpose) -> str:
+            asked.append(purpose)
+            return super().weights_id(purpose)
+
+    store = QuestionStore(Hub("two"), tmp_path)
+    store.add(TEXTS)
+    assert asked == []
+    with pytest.raises(UserError, match=r"encoded by other weights of preset 'stub' .* data\.questions_cache"):
+        store.add(["another one"])
+    assert asked == ["texts"]
 
 
 def test_what_is_encoded_can_be_used_without_weights_and_nothing_added(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.safetensors"
+    cache = tmp_path / "questions"
     QuestionStore(WeightsEncoders("one"), cache).add(TEXTS)
     store = QuestionStore(WeightsEncoders(None), cache)
     store.add(TEXTS[:2])
@@ -146,11 +222,12 @@ def test_what_is_encoded_can_be_used_without_weights_and_nothing_added(tmp_path:
 
 
 def test_words_are_kept_in_the_presets_precision(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.safetensors"
+    cache = tmp_path / "questions"
     QuestionStore(WeightsEncoders("one"), cache).add(TEXTS)
     store = QuestionStore(WeightsEncoders("one"), cache)
-    assert store.words.dtype == torch.float16
-    assert store.question.dtype == torch.float32
+    text = store.take(store.rows(TEXTS))
+    assert text.words.dtype == torch.float16
+    assert text.question.dtype == torch.float32
     torch.testing.assert_close(
         _vectors(store, TEXTS[0])[1].float(), StubEncoders().encode_text(TEXTS[:1]).words[0], atol=2e-3, rtol=1e-3
     )
@@ -159,7 +236,8 @@ def test_words_are_kept_in_the_presets_precision(tmp_path: Path) -> None:
 def test_the_file_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
     for name in "ab":
         QuestionStore(StubEncoders(), tmp_path / name).add(TEXTS)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert _part(tmp_path / "a").name == _part(tmp_path / "b").name
+    assert _part(tmp_path / "a").read_bytes() == _part(tmp_path / "b").read_bytes()
 
 
 def test_a_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +250,13 @@ def test_a_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
             return super().encode_text(texts)
 
     with pytest.raises(KeyboardInterrupt):
-        QuestionStore(Interrupted(), tmp_path / "questions.safetensors").add(TEXTS)
-    assert len(QuestionStore(StubEncoders(), tmp_path / "questions.safetensors")) == 2
+        QuestionStore(Interrupted(), tmp_path / "questions").add(TEXTS)
+    assert len(QuestionStore(StubEncoders(), tmp_path / "questions")) == 2
 
 
-def test_a_file_of_another_preset_is_refused(tmp_path: Path) -> None:
-    cache = tmp_path / "questions.safetensors"
-    QuestionStore(StubEncoders(), cache).add(TEXTS)
-    with pytest.raises(UserError, match="preset 'stub', wanted 'small'"):
-        QuestionStore(load_encoders("small"), cache)
+def test_parts_of_another_preset_are_left_alone(tmp_path: Path) -> None:
+    QuestionStore(StubEncoders(), tmp_path).add(TEXTS)
+    assert len(QuestionStore(load_encoders("small"), tmp_path)) == 0
 
 
 def test_the_real_encoder_gives_a_text_the_same_vectors_in_any_company() -> None:

@@ -67,15 +67,15 @@ def _alone(model: QATiger, data: TinyData, batch: int, order: bool) -> torch.Ten
     for start in range(0, len(questions), batch):
         asked = questions[start : start + batch]
         clips = [data.folder.load(question.video_id) for question in asked]
-        rows = prepared.store.rows(question.text for question in asked)
+        text = prepared.store.take(prepared.store.rows(question.text for question in asked))
         with torch.no_grad():
             logits = model(
                 torch.stack([clip.audio for clip in clips]).float(),
                 torch.stack([clip.video for clip in clips]).float(),
                 torch.stack([clip.patches for clip in clips]).float(),
-                prepared.store.question[rows],
-                prepared.store.words[rows],
-                words_padding_mask=prepared.store.padding_mask[rows],
+                text.question,
+                text.words,
+                words_padding_mask=text.padding_mask,
             ).logits
         best.append(logits.softmax(-1).max(-1).values)
     return torch.cat(best)

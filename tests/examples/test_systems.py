@@ -92,3 +92,12 @@ def test_without_the_questions_fusion_frames_do_not_see_the_question() -> None:
     for number in range(3):
         one = model(audio, video, patches, question[:, number], torch.randn(2, 9, 6))
         assert torch.allclose(many.logits[:, number], one.logits, atol=1e-5)
+
+
+def test_the_question_alone_uses_the_others_encoded_questions(tmp_path: Path) -> None:
+    data = DataConfig(answers=tmp_path / "a", train=tmp_path / "t", val=tmp_path / "v", features=tmp_path / "features")
+    blind, _ = system("question only").configure(data, ModelConfig())
+    assert blind.features is None
+    assert blind.questions_cache == tmp_path / "features" / "questions"
+    own, _ = system("question only").configure(replace(data, questions_cache=tmp_path / "q"), ModelConfig())
+    assert own.questions_cache == tmp_path / "q"

@@ -58,6 +58,8 @@ class Encoders(Protocol):
     their last second; None takes clips as they are."""
     on_gpu: bool = False
     """Whether a GPU is used where there is one."""
+    weights_at_hand: bool = True
+    """Whether the weights are known without asking the hub."""
     words_dtype: torch.dtype = torch.float32
     """In which precision encoded words are kept."""
 

@@ -78,6 +78,7 @@ class PaperEncoders(Encoders):
         except RuntimeError as error:
             raise UserError(f"device: {device!r} is none; give cpu, cuda or cuda:1") from error
         self._found: dict[Part, list[Path]] = {}
+        self.weights_at_hand = weights is not None
 
     @cached_property
     def dims(self) -> FeatureDims:  # type: ignore[override]  # read from files when first asked for

@@ -67,17 +67,18 @@ class PublishedDataset(Dataset[dict[str, Tensor]]):
 
     def __init__(self, questions: Sequence[Question], folder: FeatureFolder, store: QuestionStore) -> None:
         self._questions, self._folder, self._store = questions, folder, store
-        self._rows = store.rows(question.text for question in questions).tolist()
+        self._rows = store.rows(question.text for question in questions)
 
     def __len__(self) -> int:
         return len(self._questions)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        video_id, row = self._questions[number].video_id, self._rows[number]
+        video_id = self._questions[number].video_id
+        text = self._store.take(self._rows[number])
         return {
             **{name: torch.from_numpy(np.load(self._folder.path(video_id, name))) for name in MODALITIES},
-            "question": self._store.question[row],
-            "words": self._store.words[row],
+            "question": text.question,
+            "words": text.words,
             "answer": torch.tensor(0),
             "number": torch.tensor(number),
         }
