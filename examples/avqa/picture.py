@@ -40,16 +40,18 @@ def draw_answer(
     question: str,
     answers: list[tuple[str, float]],
     looked: list[Looked],
+    cut: str | None = None,
 ) -> None:
     """Saves the picture to `path`, whole or not at all.
 
     Args:
         path: the file; its suffix says the format.
         frames: [T, H, W, 3], one a second, RGB.
-        waveform: [samples], the whole clip's sound.
+        waveform: [samples], the sound of these seconds.
         question: as it was asked.
         answers: the best answers with their probabilities, best first.
         looked: each mixture's routing.
+        cut: which part of the clip this is, where it is not the whole.
     """
     seconds = len(frames)
     figure = Figure(figsize=(11, 3.6 + 1.9 * len(looked)), layout="constrained")
@@ -65,7 +67,7 @@ def draw_answer(
         axes = figure.add_subplot(grid[row, 0], sharex=strip)
         _draw_gaussians(axes, mixture, seconds)
         _draw_gates(figure.add_subplot(grid[row, 1]), mixture)
-    axes.set_xlabel("seconds")
+    axes.set_xlabel(f"seconds ({cut})" if cut else "seconds")
     _draw_answers(figure.add_subplot(grid[:2, 1]), answers)
     figure.suptitle(question, fontsize=13, parse_math=False)
     with written_whole(path) as temporary:

@@ -9,13 +9,15 @@ from typing import Any
 from rich.console import Console
 
 from .config import NAMES, DataConfig, ModelConfig
+from .encoders import load_encoders
 from .errors import UserError
 from .files import write_text
-from .fit import SETTINGS, load_model, load_settings
+from .fit import load_model
 from .predicting import TEXT_ONLY, check_vocabulary, predict, table, text_only_table
 from .prepare import prepare
 from .released_orders import run_both_orders
 from .results import render, to_markdown, write_predictions, write_tables
+from .run_data import check_widths, load_data_config
 
 TWO_USES = "--run RUN, or --released_weights FILE --config DATA.yaml"
 
@@ -82,10 +84,9 @@ def _test_run(run: Path, others: dict[str, Any], split: str, checkpoint: str, ou
     data = replace(load_data_config(run), **others)
     if getattr(data, split) is None:
         raise UserError(f"split: the run was made without {split} annotations; name them with --annotations FILE")
+    check_widths(module, load_encoders(data.encoder, data.weights), run, data.weights, constant=data.features is None)
     prepared = prepare(data, sorted({"train", split}), features_of=[split])
     check_vocabulary(module, prepared.vocabulary)
-    if module.feature_dims != prepared.feature_dims:
-        raise UserError(f"features: {run} was trained without features; leave the option out, or name another run")
     predictions = predict(module, prepared, split, data)
     systems = {NAMES[module.config.architecture]: table(predictions), TEXT_ONLY: text_only_table(prepared, split)}
     out = out or run / (others[split].stem if split in others else split)
@@ -96,20 +97,3 @@ def _test_run(run: Path, others: dict[str, Any], split: str, checkpoint: str, ou
     ours, theirs = (system.total or 0.0 for system in systems.values())
     print(f"{100 * (ours - theirs):+.2f} points against the text alone")
     print(f"Results: {out / 'table.md'}, {out / 'table.json'}, {out / 'predictions.csv'}")
-
-
-def load_data_config(run: Path) -> DataConfig:
-    """The `DataConfig` that a run was made with.
-
-    Raises:
-        UserError: the folder is no run.
-    """
-    paths = ("answers", "train", "val", "test", "features", "weights", "questions_cache")
-    settings = load_settings(run)["data"]
-    fields: dict[str, Any] = {
-        name: Path(value) if name in paths and value is not None else value for name, value in settings.items()
-    }
-    try:
-        return DataConfig(**fields)
-    except TypeError as error:
-        raise UserError(f"{run / SETTINGS} is of another version of this program ({error}); train again") from error

@@ -14,12 +14,13 @@ import torch
 from examples.avqa import testing
 from examples.avqa.annotations import load_questions, load_vocabulary
 from examples.avqa.baselines import MostFrequentAnswer
+from examples.avqa.encoders.small import SmallEncoders
 from examples.avqa.errors import UserError
 from examples.avqa.fit import load_model
 from examples.avqa.predicting import TEXT_ONLY, predict
 from examples.avqa.prepare import prepare
 from examples.avqa.results import read_predictions, read_tables
-from examples.avqa.testing import load_data_config
+from examples.avqa.run_data import load_data_config
 from tests.examples.tiny_run import TinyData, epochs, everything, train_tiny
 
 
@@ -103,6 +104,19 @@ def test_features_given_to_a_model_of_questions_alone_are_refused(tiny: TinyData
     testing.test(run, out=tmp_path / "out")
     with pytest.raises(UserError, match="trained without features"):
         testing.test(run, features=tiny.config.features)
+
+
+def test_other_widths_are_told_as_such_before_anything_is_read(
+    own: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with other weights in the run's folder of weights."""
+    run = train_tiny(own, tmp_path / "run", trainer=epochs(1))
+    monkeypatch.setattr(SmallEncoders, "dims", SmallEncoders.dims._replace(video=640, words=7))
+    (own.root / "test.json").unlink()
+    with pytest.raises(UserError, match=r"other weights .* video of 1280 channels, not 640, words") as told:
+        testing.test(run)
+    assert "\n" not in str(told.value)
+    assert "settings.json" in str(told.value)
 
 
 def test_a_run_without_test_annotations_says_so(tiny: TinyData, tmp_path: Path) -> None:
