@@ -9,10 +9,10 @@ from rich.console import Console
 
 from .annotations import Question, load_questions, load_vocabulary
 from .errors import UserError
-from .files import write_text
 from .given_answers import matched, read_answers
 from .predicting import scored, table
-from .results import AccuracyTable, read_predictions, render, to_markdown, write_tables
+from .result_files import MARKDOWN, PREDICTIONS, TABLES, write_table
+from .results import AccuracyTable, read_predictions, render
 
 _SHOWN = 3
 
@@ -40,16 +40,15 @@ def evaluate(
     """
     if (annotations is None) != (answers is None):
         raise UserError("annotations and answers go together; give both, or neither for a predictions.csv of test")
-    path = predictions / "predictions.csv" if predictions.is_dir() else predictions
+    path = predictions / PREDICTIONS if predictions.is_dir() else predictions
     if annotations is None or answers is None:
         systems = {name: table(read_predictions(path))}
     else:
         systems = {name: _against(path, annotations, answers)}
     Console().print(render(systems))
     if out is not None:
-        write_tables(out / "table.json", systems)
-        write_text(out / "table.md", to_markdown(systems))
-        print(f"Results: {out / 'table.md'}, {out / 'table.json'}")
+        write_table(out, systems)
+        print(f"Results: {out / MARKDOWN}, {out / TABLES}")
 
 
 def _against(path: Path, annotations: Path, answers: Path) -> AccuracyTable:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .errors import UserError
 from .predicting import TEXT_ONLY, table
+from .result_files import PREDICTIONS, TABLES
 from .results import AccuracyTable, read_predictions, read_tables, summarise
 
-PREDICTIONS, TABLES = "predictions.csv", "table.json"
 _SPLITS = ("train", "val", "test")
 
 
