@@ -41,7 +41,8 @@ def answer(
 
     Of a longer video only as many seconds are looked at, the first ones, as the model was trained and tested on.
     Prints the most probable answers and saves a picture: the clip's frames and waveform over the experts'
-    Gaussians, for sound and for sight. TSPM has no experts, so that nothing is drawn of it.
+    Gaussians, for sound and for sight; of a model without Gaussians the frames' weights are drawn instead. TSPM has
+    no experts, so that nothing is drawn of it.
 
     Args:
         video: any video file with a picture; without sound it is taken as silent.
@@ -118,7 +119,8 @@ def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -
         )
     )
     routings = {"sound": output.audio_routing, "sight": output.visual_routing}
-    looked = [Looked(name, routing) for name, routing in routings.items() if routing is not None]
+    pooling = module.config.pooling
+    looked = [Looked(name, routing, pooling) for name, routing in routings.items() if routing is not None]
     return output.logits[0, 0].softmax(-1), looked
 
 

@@ -101,6 +101,30 @@ def test_a_question_with_dollars_is_no_formula(tmp_path: Path, tiny_run: Path, v
     assert (tmp_path / "out.png").exists()
 
 
+def _drawn(path: Path, looked: Looked) -> bytes:
+    draw_answer(path, np.zeros((2, 8, 8, 3), np.uint8), np.zeros(32000, np.float32), "q", [("yes", 0.5)], [looked])
+    return path.read_bytes()
+
+
+def test_gaussians_are_drawn_only_of_a_model_that_used_them(tmp_path: Path) -> None:
+    one, other = (_looked(center)._replace(pooling="top_frames") for center in (0.1, 0.4))
+    drawn = _drawn(tmp_path / "one.png", one)
+    assert drawn == _drawn(tmp_path / "other.png", other)
+    weights = one.routing._replace(weights=torch.ones(1, 2, 2))
+    assert drawn != _drawn(tmp_path / "weights.png", one._replace(routing=weights))
+    text = _drawn(tmp_path / "out.svg", one._replace(pooling="uniform")).decode()
+    assert "weight of a frame (uniform pooling, no Gaussians)" in text
+
+
+def test_the_pooling_is_the_models(tiny_run: Path, video: Path) -> None:
+    encoders = load_encoders("small")
+    clip = encode_clip(video, encoders)
+    module = load_model(tiny_run)
+    assert {mixture.pooling for mixture in ask(module, encoders, clip, QUESTION)[1]} == {"gaussian"}
+    module.config = replace(module.config, pooling="top_frames")
+    assert {mixture.pooling for mixture in ask(module, encoders, clip, QUESTION)[1]} == {"top_frames"}
+
+
 def test_a_failed_picture_leaves_nothing(tmp_path: Path) -> None:
     looked: list[Looked] = []
     with pytest.raises(UnboundLocalError):
