@@ -132,12 +132,8 @@ def read_questions(path: Path, vocabulary: Vocabulary | None) -> tuple[list[Ques
     Raises:
         UserError: the file is missing or is not a list.
     """
-    records = read_json(path, "the annotations")
-    if not isinstance(records, list):
-        raise UserError(f"{path} holds {_json_name(records)}; annotations are a list of records")
-    if not records:
-        raise UserError(f"{path} holds an empty list; annotations want at least one record")
-    given = [record.get("question_id") if isinstance(record, dict) else None for record in records]
+    records = _records(path)
+    given = _given_ids(records)
     questions, faults = list[Question](), list[str]()
     for position, (record, question_id) in enumerate(zip(records, _unique_ids(given), strict=True), start=1):
         place = f"{path}: record {position}"
@@ -148,6 +144,15 @@ def read_questions(path: Path, vocabulary: Vocabulary | None) -> tuple[list[Ques
         except UserError as error:
             faults.append(str(error))
     return questions, faults
+
+
+def given_ids(path: Path) -> list[str]:
+    """The question_id of each record as the file gives it, "" where it gives none; records may share one.
+
+    Raises:
+        UserError: as `read_questions`.
+    """
+    return _given_ids(_records(path))
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -278,8 +283,20 @@ def _fill(place: str, template: str, values: list[str]) -> str:
     return " ".join(next(remaining) if "<" in word else word for word in words)
 
 
-def _unique_ids(given: list[Any]) -> list[str]:
-    names = [_id_name(value) for value in given]
+def _records(path: Path) -> list[Any]:
+    records = read_json(path, "the annotations")
+    if not isinstance(records, list):
+        raise UserError(f"{path} holds {_json_name(records)}; annotations are a list of records")
+    if not records:
+        raise UserError(f"{path} holds an empty list; annotations want at least one record")
+    return records
+
+
+def _given_ids(records: list[Any]) -> list[str]:
+    return [_id_name(record.get("question_id")) if isinstance(record, dict) else "" for record in records]
+
+
+def _unique_ids(names: list[str]) -> list[str]:
     given_names = set(names)
     used = {""}
     unique = []

@@ -11,16 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from .annotations import question_text
-from .clips import ClipFeatures, encode_clip
+from .clips import ClipFeatures, Length, encode_clip
+from .config import DataConfig
 from .data import NO_ANSWER, Batch
 from .encoders import Encoders, load_encoders
 from .errors import UserError
+from .features import FeatureFolder
 from .fit import load_model
-from .media import probe, read_audio, read_frames
+from .media import MediaInfo, probe, read_audio, read_frames, whole_seconds
 from .module import AVQAModule
 from .picture import Looked, draw_answer
-from .prepare import feature_dims
 from .prompts import declarative_text
+from .run_data import check_widths, load_data_config
 
 DEFAULT_RUN = Path("runs/demo")
 DRAWN_HEIGHT = 240
@@ -37,8 +39,10 @@ def answer(
 ) -> None:
     """Answer a question about a video file.
 
+    Of a longer video only as many seconds are looked at, the first ones, as the model was trained and tested on.
     Prints the most probable answers and saves a picture: the clip's frames and waveform over the experts'
-    Gaussians, for sound and for sight. TSPM has no experts, so that nothing is drawn of it.
+    Gaussians, for sound and for sight; of a model without Gaussians the frames' weights are drawn instead. TSPM has
+    no experts, so that nothing is drawn of it.
 
     Args:
         video: any video file with a picture; without sound it is taken as silent.
@@ -47,7 +51,7 @@ def answer(
         top: how many answers to print.
         picture: where the picture goes; by default RUN/answers/VIDEO-QUESTION.png.
         weights: folder of the weights of preset paper, see `extract --help`, for a model that was trained with it; by
-            default the hub's.
+            default the run's own, or the hub's.
     """
     if top < 1:
         raise UserError(f"top must be at least 1, got {top}")
@@ -57,23 +61,40 @@ def answer(
     if picture is not None and picture.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"picture: {picture} must end in .png, .pdf or .svg")
     module = load_model(run)
+    data = load_data_config(run)
+    weights = data.weights if weights is None else weights
     encoders = load_encoders(module.encoder, weights)
-    if module.feature_dims != feature_dims(encoders.dims, constant=False):
-        raise UserError(f"{run}: this model was trained without features and knows no video; name another run")
+    check_widths(module, encoders, run, weights)
     encoders.weights_id("clips")
-    clip = encode_clip(video, encoders)
+    info = probe(video)
+    whole = whole_seconds(info.duration)
+    seconds = min(whole, most_seconds(data, encoders) or whole)
+    clip = encode_clip(video, encoders, Length(seconds))
     probabilities, looked = ask(module, encoders, clip, text)
     ranked = probabilities.argsort(descending=True)[:top].tolist()
     answers = [(module.answers[place], float(probabilities[place])) for place in ranked]
     Console().print(_table(answers, clip.silent))
+    cut = f"the first {seconds} of {whole} seconds" if seconds < whole else None
+    if cut:
+        print(f"Only {cut} were looked at: this model was trained and tested on no more.")
     if not looked:
         print("No picture: this model has no experts whose Gaussians could be drawn.")
         return
     out = picture or run / "answers" / f"{video.stem}-{_slug(text)}.png"
-    frames, sound = read_frames(video, size=_drawn_size(video)), read_audio(video, seconds=len(clip.video))
-    waveform = np.zeros(16000 * len(clip.video), np.float32) if sound is None else sound.reshape(-1)
-    draw_answer(out, frames, waveform, question, answers, looked)
+    frames, sound = read_frames(video, size=_drawn_size(info), most=seconds), read_audio(video, seconds=seconds)
+    waveform = np.zeros(16000 * seconds, np.float32) if sound is None else sound.reshape(-1)
+    draw_answer(out, frames, waveform, question, answers, looked, cut)
     print(f"Picture: {out}")
+
+
+def most_seconds(data: DataConfig, encoders: Encoders) -> int | None:
+    """How many seconds of a clip a run was trained and tested on at most; None where clips were taken whole.
+
+    The run's features tell how they were cut, where they are still there; else it is as the preset cuts.
+    """
+    record = None if data.features is None else FeatureFolder(data.features, encoders.folders).some_record()
+    length = Length(encoders.seconds) if record is None else Length(record.seconds, record.keep_long)
+    return min((most for most in (length.most, data.frames) if most is not None), default=None)
 
 
 @torch.inference_mode()
@@ -98,13 +119,13 @@ def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -
         )
     )
     routings = {"sound": output.audio_routing, "sight": output.visual_routing}
-    looked = [Looked(name, routing) for name, routing in routings.items() if routing is not None]
+    pooling = module.config.pooling
+    looked = [Looked(name, routing, pooling) for name, routing in routings.items() if routing is not None]
     return output.logits[0, 0].softmax(-1), looked
 
 
-def _drawn_size(video: Path) -> tuple[int, int]:
+def _drawn_size(info: MediaInfo) -> tuple[int, int]:
     """(height, width) in the video's own proportions."""
-    info = probe(video)
     return DRAWN_HEIGHT, max(round(DRAWN_HEIGHT * info.width / info.height), 1)
 
 

@@ -15,9 +15,9 @@ from .data_report import TOGETHER, DataReport, report_on
 from .errors import UserError
 from .feature_faults import FAULT_KINDS
 from .files import write_json
+from .first_few import first_few
 from .store import is_store
 
-_SHOWN = 3
 _WIDTH = 84
 
 
@@ -85,16 +85,11 @@ def _examples(report: DataReport) -> Iterator[str]:
     """A few of each fault."""
     yield from report.faults
     for split in report.splits.values():
-        yield from _some(split.annotation_faults)
+        yield from first_few(split.annotation_faults, 3)
     found = [fault for split in report.splits.values() for fault in split.feature_faults]
     for kind in FAULT_KINDS:
         messages = dict.fromkeys(fault.message for fault in found if fault.kind == kind)
-        yield from _some([message for message in messages if message not in report.faults])
-
-
-def _some(messages: list[str]) -> list[str]:
-    more = [f"... and {len(messages) - _SHOWN} more"] if len(messages) > _SHOWN else []
-    return messages[:_SHOWN] + more
+        yield from first_few([message for message in messages if message not in report.faults], 3)
 
 
 def _mends(report: DataReport, data: DataConfig) -> Iterator[str]:

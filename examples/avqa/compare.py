@@ -27,6 +27,7 @@ from .predicting import TEXT_ONLY, predict, text_only_scores
 from .prepare import Prepared, prepare
 from .processes import cores, each_done
 from .provenance import provenance
+from .result_files import PREDICTIONS
 from .results import (
     AccuracyTable,
     accuracy_table,
@@ -42,7 +43,6 @@ from .systems import SYSTEMS, system
 
 ORACLE = "oracle without order"
 TIMING, STARTS = ("first instrument", "last instrument"), "which instrument starts first or last"
-PREDICTIONS = "predictions.csv"
 
 
 @dataclass(frozen=True)

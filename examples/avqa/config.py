@@ -165,7 +165,15 @@ def check_numbers(
         UserError: a number is out of its range.
     """
     clip, patience, steps = trainer.gradient_clip_val, trainer.early_stopping_patience, trainer.checkpoint_steps
+    counts = {
+        "clips_per_batch": (data.clips_per_batch, 1),
+        "questions_per_clip": (data.questions_per_clip, 1),
+        "eval_clips_per_batch": (data.eval_clips_per_batch, 1),
+        "workers": (data.workers, 0),
+    }
     checks: list[tuple[str, object, bool, str]] = [
+        *((f"data.{name}", value, value >= low, f"at least {low}") for name, (value, low) in counts.items()),
+        ("data.frames", data.frames, data.frames is None or data.frames >= 1, "at least 1, or null"),
         ("model.dim", model.dim, model.dim >= 1, "at least 1"),
         ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
         ("model.top_frames", model.top_frames, model.top_frames >= 1, "at least 1"),

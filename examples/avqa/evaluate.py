@@ -7,14 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .annotations import Question, load_questions, load_vocabulary
+from .annotations import Question, given_ids, load_questions, load_vocabulary
 from .errors import UserError
-from .files import write_text
+from .first_few import first_few
 from .given_answers import matched, read_answers
 from .predicting import scored, table
-from .results import AccuracyTable, read_predictions, render, to_markdown, write_tables
-
-_SHOWN = 3
+from .result_files import MARKDOWN, PREDICTIONS, TABLES, write_table
+from .results import AccuracyTable, read_predictions, render
 
 
 def evaluate(
@@ -29,7 +28,8 @@ def evaluate(
     A predictions.csv that `test` wrote is enough by itself. Answers of any other program are matched with the
     annotations: CSV with the columns question_id and prediction, or JSON, {"ID": "answer", ...} or a list of such
     rows. Every question must be answered exactly once. Where annotations give no question_id, the N-th record's is
-    record-N.
+    record-N. Where several records share a question_id, its answers are taken in the order of these records, from CSV
+    or a list of rows; JSON {"ID": "answer", ...} cannot hold them.
 
     Args:
         predictions: the file, or the folder that holds predictions.csv.
@@ -40,23 +40,22 @@ def evaluate(
     """
     if (annotations is None) != (answers is None):
         raise UserError("annotations and answers go together; give both, or neither for a predictions.csv of test")
-    path = predictions / "predictions.csv" if predictions.is_dir() else predictions
+    path = predictions / PREDICTIONS if predictions.is_dir() else predictions
     if annotations is None or answers is None:
         systems = {name: table(read_predictions(path))}
     else:
         systems = {name: _against(path, annotations, answers)}
     Console().print(render(systems))
     if out is not None:
-        write_tables(out / "table.json", systems)
-        write_text(out / "table.md", to_markdown(systems))
-        print(f"Results: {out / 'table.md'}, {out / 'table.json'}")
+        write_table(out, systems)
+        print(f"Results: {out / MARKDOWN}, {out / TABLES}")
 
 
 def _against(path: Path, annotations: Path, answers: Path) -> AccuracyTable:
     """The table of a file's answers to these annotations."""
     vocabulary = load_vocabulary(answers)
     questions = load_questions(annotations, vocabulary)
-    given = matched(path, read_answers(path), questions)
+    given = matched(path, read_answers(path), questions, given_ids(annotations))
     outside = [(q, answer) for q, answer in zip(questions, given, strict=True) if answer not in vocabulary]
     if len(outside) == len(questions):
         raise UserError(
@@ -71,5 +70,4 @@ def _against(path: Path, annotations: Path, answers: Path) -> AccuracyTable:
 
 
 def _shown(outside: Sequence[tuple[Question, str]]) -> str:
-    told = [f"{answer!r} to question {question.question_id}" for question, answer in outside[:_SHOWN]]
-    return ", ".join(told) + (", ..." if len(outside) > _SHOWN else "")
+    return ", ".join(first_few([f"{answer!r} to question {question.question_id}" for question, answer in outside], 3))

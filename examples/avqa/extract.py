@@ -20,12 +20,12 @@ from .clips import Length, encode_clip
 from .encoders import Encoders, Modality, load_encoders
 from .errors import UserError
 from .features import FeatureFolder, IndexRecord
+from .first_few import first_few
 from .media import probe
 from .processes import cores, each_done
 from .shard import Shard, find_shard
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
-_SHOWN = 5
 # One decodes while another computes; each holds its own weights in the GPU's memory.
 _WORKERS_PER_GPU = 4
 
@@ -172,15 +172,10 @@ def _probe_all(paths: dict[str, Path], skip_broken: bool) -> dict[str, str]:
         except UserError as error:
             faults[video_id] = str(error)
     if faults and not skip_broken:
-        raise UserError(f"{_some(list(faults.values()))}; skip_broken leaves such files out")
+        raise UserError(f"{'; '.join(first_few(list(faults.values())))}; skip_broken leaves such files out")
     if silent:
-        warnings.warn(f"no sound, so silence is encoded: {_some(silent)}", stacklevel=3)
+        warnings.warn(f"no sound, so silence is encoded: {'; '.join(first_few(silent))}", stacklevel=3)
     return faults
-
-
-def _some(texts: list[str]) -> str:
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return "; ".join(texts[:_SHOWN]) + more
 
 
 def _devices() -> list[str]:

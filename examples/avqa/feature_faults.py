@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from .encoders.base import FeatureDims, Modality
 from .errors import UserError
+from .first_few import first_few
 
 FaultKind = Literal["missing", "broken", "shape", "frames", "values"]
 FAULT_KINDS: tuple[FaultKind, ...] = ("missing", "broken", "shape", "frames", "values")
-_SHOWN = 5
 
 
 class Fault(NamedTuple):
@@ -110,6 +110,5 @@ def all_faults(source: Headers, video_ids: Iterable[str], dims: FeatureDims) -> 
 def refuse(faults: Sequence[Fault], root: Path, mend: str) -> None:
     """Raises UserError where there are faults: the first few, how many more, and how to mend them."""
     if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        named = "; ".join(fault.message for fault in faults[:_SHOWN])
-        raise UserError(f"features in {root} cannot be used: {named}{more}; {mend}")
+        named = "; ".join(first_few([fault.message for fault in faults]))
+        raise UserError(f"features in {root} cannot be used: {named}; {mend}")

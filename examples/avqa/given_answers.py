@@ -10,10 +10,10 @@ from typing import Any
 
 from .annotations import Question, read_json
 from .errors import UserError
+from .first_few import first_few
 
 COLUMNS = ("prediction", "predicted")
 """Either may name an answer."""
-_SHOWN = 5
 _WANTED = 'CSV with the columns question_id and prediction, or JSON: {"ID": "answer", ...} or a list of such rows'
 
 
@@ -40,23 +40,42 @@ def read_answers(path: Path) -> list[tuple[str, str]]:
         raise UserError(f"{path} is not CSV in UTF-8 ({error}); it should hold {_WANTED}") from None
 
 
-def matched(path: Path, pairs: Sequence[tuple[str, str]], questions: Sequence[Question]) -> list[str]:
-    """The answer to each question, in the questions' order.
+def matched(
+    path: Path, pairs: Sequence[tuple[str, str]], questions: Sequence[Question], given: Sequence[str]
+) -> list[str]:
+    """The answer to each question, in the questions' order; questions that share an id take its answers in order.
+
+    Args:
+        path: the file, for messages.
+        pairs: what `read_answers` gave.
+        questions: what was asked.
+        given: the id that the annotations give each question, "" where they give none.
 
     Raises:
         UserError: a question without an answer or with several, or an answer to none of the questions.
     """
-    counts = Counter(question_id for question_id, _ in pairs)
-    ids = {question.question_id: None for question in questions}
+    own = [question.question_id for question in questions]
+    asked = [shared or unique for shared, unique in zip(given, own, strict=True)]
+    renamed = set(own) - set(asked)
+    if any(question_id in renamed for question_id, _ in pairs):
+        # Our own files give every question a name of its own.
+        asked = own
+    counts, wanted = Counter(question_id for question_id, _ in pairs), Counter(asked)
     faults = (
-        ("lacks an answer to", [question_id for question_id in ids if question_id not in counts]),
-        ("answers more than once", [question_id for question_id, count in counts.items() if count > 1]),
-        ("answers unknown", [question_id for question_id in counts if question_id not in ids]),
+        ("lacks an answer to", [question_id for question_id in wanted if question_id not in counts]),
+        ("answers more than once", [name for name, count in counts.items() if count > 1 == wanted[name]]),
+        ("answers unknown", [question_id for question_id in counts if question_id not in wanted]),
+        (
+            "has not as many answers as the annotations have records of",
+            [name for name, count in wanted.items() if count > 1 and counts[name] not in (0, count)],
+        ),
     )
     if told := "; ".join(f"{fault} {_few(names)}" for fault, names in faults if names):
         raise UserError(f"{path} {told}; every question of the annotations wants one answer")
-    answers = dict(pairs)
-    return [answers[question.question_id] for question in questions]
+    answers: dict[str, list[str]] = {}
+    for question_id, answer in reversed(pairs):
+        answers.setdefault(question_id, []).append(answer)
+    return [answers[question_id].pop() for question_id in asked]
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -84,5 +103,4 @@ def _pair(place: str, row: dict[Any, Any]) -> tuple[str, str]:
 
 def _few(question_ids: Sequence[str]) -> str:
     noun = "question" if len(question_ids) == 1 else f"{len(question_ids)} questions:"
-    more = ", ..." if len(question_ids) > _SHOWN else ""
-    return f"{noun} {', '.join(question_ids[:_SHOWN])}{more}"
+    return f"{noun} {', '.join(first_few(question_ids))}"

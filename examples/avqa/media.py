@@ -65,14 +65,14 @@ def probe(path: Path) -> MediaInfo:
 
 
 def read_frames(
-    path: Path, frames_per_second: float = 1.0, size: tuple[int, int] | None = None
+    path: Path, frames_per_second: float = 1.0, size: tuple[int, int] | None = None, most: int | None = None
 ) -> npt.NDArray[np.uint8]:
     """All that `each_frame` gives, in one array [T, H, W, 3].
 
     Raises:
         UserError: as `each_frame`.
     """
-    return np.stack(list(each_frame(path, frames_per_second, size)))
+    return np.stack(list(each_frame(path, frames_per_second, size, most)))
 
 
 def each_frame(

@@ -1,4 +1,4 @@
-"""The picture of an answer: the clip's frames and waveform over the experts' Gaussians.
+"""The picture of an answer: the clip's frames and waveform over the experts' Gaussians, or the frames' weights.
 
 T frames, K experts in use.
 """
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from gaussian_moe import Routing
 
 from .files import written_whole
+from .model import Pooling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,8 @@ class Looked(NamedTuple):
     name: str
     """What it looked at, as the picture calls it."""
     routing: Routing
+    pooling: Pooling = "gaussian"
+    """By what it weighted the frames."""
 
 
 def draw_answer(
@@ -40,16 +43,18 @@ def draw_answer(
     question: str,
     answers: list[tuple[str, float]],
     looked: list[Looked],
+    cut: str | None = None,
 ) -> None:
     """Saves the picture to `path`, whole or not at all.
 
     Args:
         path: the file; its suffix says the format.
         frames: [T, H, W, 3], one a second, RGB.
-        waveform: [samples], the whole clip's sound.
+        waveform: [samples], the sound of these seconds.
         question: as it was asked.
         answers: the best answers with their probabilities, best first.
         looked: each mixture's routing.
+        cut: which part of the clip this is, where it is not the whole.
     """
     seconds = len(frames)
     figure = Figure(figsize=(11, 3.6 + 1.9 * len(looked)), layout="constrained")
@@ -63,9 +68,12 @@ def draw_answer(
     _draw_waveform(sound, waveform, seconds)
     for row, mixture in enumerate(looked, start=2):
         axes = figure.add_subplot(grid[row, 0], sharex=strip)
-        _draw_gaussians(axes, mixture, seconds)
+        if mixture.pooling == "gaussian":
+            _draw_gaussians(axes, mixture, seconds)
+        else:
+            _draw_weights(axes, mixture, seconds)
         _draw_gates(figure.add_subplot(grid[row, 1]), mixture)
-    axes.set_xlabel("seconds")
+    axes.set_xlabel(f"seconds ({cut})" if cut else "seconds")
     _draw_answers(figure.add_subplot(grid[:2, 1]), answers)
     figure.suptitle(question, fontsize=13, parse_math=False)
     with written_whole(path) as temporary:
@@ -109,6 +117,18 @@ def _draw_gaussians(axes: Axes, mixture: Looked, seconds: int) -> None:
         # Frame i of T is taken in the middle of its second, and stands at i/(T - 1) on the clip's own axis.
         axes.plot(np.linspace(0, seconds, len(mixed)), mixed, "k.", markersize=4, label="weight of a frame")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), fontsize=8, frameon=False, borderpad=0)
+    axes.set(xlim=(0, seconds), ylabel=f"{mixture.name}: gate × weight")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_weights(axes: Axes, mixture: Looked, seconds: int) -> None:
+    """What uniform pooling and the top frames weigh: their routing's centers and stds have no part in it."""
+    assert mixture.routing.weights is not None
+    mixed = (mixture.routing.gates[0, :, None] * mixture.routing.weights[0]).sum(0).numpy()
+    width = seconds / len(mixed)
+    label = f"weight of a frame ({mixture.pooling} pooling, no Gaussians)"
+    axes.bar((np.arange(len(mixed)) + 0.5) * width, mixed, 0.9 * width, color="0.6", label=label)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), fontsize=8, frameon=False, borderpad=0)
     axes.set(xlim=(0, seconds), ylabel=f"{mixture.name}: gate × weight")
     axes.set_ylim(bottom=0)
 

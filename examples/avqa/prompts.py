@@ -66,29 +66,41 @@ _RULES = (
 )
 
 
+def _pattern(template: str) -> re.Pattern[str]:
+    """Each placeholder stands for one value; a text is the template with its values filled in."""
+    words = (r"(\S+)" if "<" in word else re.escape(word) for word in template.split(" "))
+    return re.compile(" ".join(words), flags=re.IGNORECASE)
+
+
+# Where several fit a text, the one with the most words of its own is meant.
+_PATTERNS = {template: _pattern(template) for template in sorted(_PROMPTS, key=lambda template: template.count("<"))}
+
+
 def declarative(question: Question) -> str:
-    """The prompt of a question: by its template where it is one of MUSIC-AVQA's, else by its first words.
+    """The prompt of a question: by its template where it is one of MUSIC-AVQA's, else by its text.
 
     >>> declarative(Question("v", "1", "Audio", "Counting", "Is there a flute sound", "Is there a <Object> sound?",
     ...                      "yes", ""))
     'the sound of a flute'
     """
     template = question_text(question.template)
-    if template in _PROMPTS:
-        # Each placeholder stands for one value; the text is the template with its values filled in.
-        words = (r"(\S+)" if "<" in word else re.escape(word) for word in template.split(" "))
-        if filled := re.fullmatch(" ".join(words), question.text):
-            return _PROMPTS[template].format(*filled.groups())
+    if template in _PROMPTS and (filled := _PATTERNS[template].fullmatch(question.text)):
+        return _PROMPTS[template].format(*filled.groups())
     return declarative_text(question.text)
 
 
 def declarative_text(text: str) -> str:
-    """The prompt of a question in anyone's words; one that fits no rule stays as it is.
+    """The prompt of a question in anyone's words; one that fits no template and no rule stays as it is.
 
+    >>> declarative_text("Is there a flute sound")
+    'the sound of a flute'
     >>> declarative_text("Which instrument is the first to come in")
     'the instrument that is the first to come in'
     """
-    for pattern, prompt in _RULES:
-        if re.fullmatch(pattern, text, flags=re.IGNORECASE):
-            return re.sub(pattern, prompt, text, flags=re.IGNORECASE)
+    for template, pattern in _PATTERNS.items():
+        if filled := pattern.fullmatch(text):
+            return _PROMPTS[template].format(*filled.groups())
+    for rule, prompt in _RULES:
+        if re.fullmatch(rule, text, flags=re.IGNORECASE):
+            return re.sub(rule, prompt, text, flags=re.IGNORECASE)
     return text

@@ -74,8 +74,3 @@ def published(name: str) -> Published:
         count_source=questions.get("source", ""),
         systems={system: PublishedSystem(**fields) for system, fields in value["systems"].items()},
     )
-
-
-def published_names() -> list[str]:
-    """Every name that `published` knows."""
-    return list(json.loads(FILE.read_text(encoding="utf-8")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor
 from .checkpoint import TEXT_TOWER, to_released
 from .config import ModelConfig
 from .errors import UserError
+from .first_few import first_few
 from .model import QATiger
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -34,7 +35,6 @@ _PROJECTIONS = {
 _EXPERT = re.compile(r"at_aggregator\.experts\.(\d+)\.")
 _CHOSEN = ("dim", "num_experts", "top_k", "heads", "dropout", "released_expert_order", "feature_noise")
 """What the model section of a config may say of released weights; all else is as published."""
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ def read_released(path: Path) -> Released:
     state = _without_prefix(_tensors(path))
     text = [name for name in state if name.startswith(TEXT_TOWER)]
     model = {name: tensor for name, tensor in state.items() if not name.startswith(TEXT_TOWER)}
+    if empty := [f"{name} {list(tensor.shape)}" for name, tensor in model.items() if not tensor.numel()]:
+        raise UserError(f"{path} is no file of released weights: it holds nothing in {', '.join(first_few(empty))}")
     wanted = _published_shapes(model)
     wrong = [
         f"{name} {list(model[name].shape)} in place of {list(shape)}"
@@ -113,7 +115,7 @@ def read_released(path: Path) -> Released:
         ("has other shapes:", wrong),
         ("holds NaN or infinity in", [name for name, tensor in model.items() if not bool(tensor.isfinite().all())]),
     )
-    told = "; ".join(f"{fault} {_few(names)}" for fault, names in faults if names)
+    told = "; ".join(f"{fault} {', '.join(first_few(names))}" for fault, names in faults if names)
     if told:
         raise UserError(f"{path} is no file of released weights: it {told}")
     return Released(path, model, len(text))
@@ -141,7 +143,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not loaded:
         raise UserError(f"{path} holds {type(loaded).__name__}, no state dict; it wants names with tensors")
     if others := [str(name) for name, value in loaded.items() if not isinstance(value, Tensor)]:
-        raise UserError(f"{path} is no state dict: no tensors are {_few(others)}")
+        raise UserError(f"{path} is no state dict: no tensors are {', '.join(first_few(others))}")
     return {str(name): tensor for name, tensor in loaded.items()}
 
 
@@ -179,8 +181,3 @@ def _published_shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 def _num_experts(state: Mapping[str, Tensor]) -> int:
     return 1 + max((int(match[1]) for name in state if (match := _EXPERT.match(name))), default=-1)
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

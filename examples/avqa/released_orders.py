@@ -14,12 +14,20 @@ from .checkpoint import from_released
 from .config import DataConfig, ModelConfig, OptimizerConfig
 from .encoders import load_encoders
 from .errors import UserError
-from .files import write_text
 from .module import AVQAModule
 from .predicting import predict, table
 from .prepare import Prepared, feature_dims, prepare
 from .released import Released, read_released
-from .results import render, to_markdown, write_predictions, write_tables
+from .result_files import (
+    MARKDOWN,
+    PREDICTIONS,
+    TABLES,
+    check_same_questions,
+    remove_table,
+    write_results,
+    write_table,
+)
+from .results import render
 
 PUBLISHED_ORDER, OWN_ORDER = "published indexing", "own experts"
 ORDERS = {PUBLISHED_ORDER: True, OWN_ORDER: False}
@@ -27,7 +35,7 @@ ORDERS = {PUBLISHED_ORDER: True, OWN_ORDER: False}
 PUBLISHED_BATCH = 32
 
 
-def run_both_orders(path: Path, data: DataConfig, model: ModelConfig | None, split: str, out: Path | None) -> None:
+def run_both_orders(path: Path, data: DataConfig, model: ModelConfig | None, split: str, out: Path) -> None:
     """Tests a file of released weights in both orders, in one table; writes the predictions of both.
 
     Padded seconds count as frames, in both: the published code knows no padding, and the weights were trained so.
@@ -37,30 +45,33 @@ def run_both_orders(path: Path, data: DataConfig, model: ModelConfig | None, spl
     """
     released = read_released(path)
     config = released.model_config(model)
-    if getattr(data, split) is None:
+    asked: Path | None = getattr(data, split)
+    if asked is None:
         raise UserError(f"data.{split}: no annotations are named; name them with --annotations FILE")
     _check_widths(released, data)
+    folders = {name: out / name.replace(" ", "_") for name in ORDERS}
+    for folder in folders.values():
+        check_same_questions(folder, asked, data.answers)
     prepared = replace(prepare(data, [split]), count_padding=True)
     if released.num_answers != len(prepared.vocabulary):
         raise UserError(
             f"{path} chooses from {released.num_answers} answers, {prepared.vocabulary.path} holds "
             f"{len(prepared.vocabulary)}; give the answer index that it was trained with"
         )
-    out = out or path.with_name(f"{path.stem}-{split}")
-    systems = {}
+    predictions = {}
     for name, order in ORDERS.items():
         module = _module(released, replace(config, released_expert_order=order), prepared)
-        predictions = predict(module, prepared, split, data)
-        systems[name] = table(predictions)
-        folder = out / name.replace(" ", "_")
-        write_predictions(folder / "predictions.csv", predictions)
-        write_tables(folder / "table.json", {name: systems[name]})
+        predictions[name] = predict(module, prepared, split, data)
+    systems = {name: table(answered) for name, answered in predictions.items()}
     notes = _notes(released, data.clips_per_batch)
-    write_tables(out / "table.json", systems)
-    write_text(out / "table.md", "\n".join([to_markdown(systems), *(f"- {note}" for note in notes)]) + "\n")
+    for folder in (out, *folders.values()):
+        remove_table(folder)
+    for name, folder in folders.items():
+        write_results(folder, {name: systems[name]}, predictions[name])
+    write_table(out, systems, notes)
     Console().print(render(systems))
     print("\n".join(notes))
-    print(f"Results: {out / 'table.md'}, {out / 'table.json'}, {out}/*/predictions.csv")
+    print(f"Results: {out / MARKDOWN}, {out / TABLES}, {out}/*/{PREDICTIONS}")
 
 
 def _check_widths(released: Released, data: DataConfig) -> None:

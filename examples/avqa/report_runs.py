@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .annotations import QUESTION_TYPES
 from .errors import UserError
+from .first_few import first_few
 from .predicting import TEXT_ONLY, table
+from .result_files import PREDICTIONS, TABLES
 from .results import AccuracyTable, read_predictions, read_tables, summarise
 
-PREDICTIONS, TABLES = "predictions.csv", "table.json"
 _SPLITS = ("train", "val", "test")
 
 
@@ -118,10 +120,9 @@ def _read(folder: Path) -> Results:
     (only,) = systems.values()
     if any(row.runs != 1 for row in only.rows):
         raise UserError(f"{path} sums up several runs; name the folders of the runs themselves")
-    try:
-        only["All"]
-    except KeyError:
-        raise UserError(f"{path} has no row All; it wants what test or evaluate write") from None
+    names = {row.name for row in only.rows}
+    if missing := [name for name in ("All", *QUESTION_TYPES.values()) if name not in names]:
+        raise UserError(f"{path} has no row {', '.join(first_few(missing))}; it wants what test or evaluate write")
     return Results(folder, only, None)
 
 

@@ -9,13 +9,15 @@ from typing import Any
 from rich.console import Console
 
 from .config import NAMES, DataConfig, ModelConfig
+from .encoders import load_encoders
 from .errors import UserError
-from .files import write_text
-from .fit import SETTINGS, load_model, load_settings
+from .fit import load_model
 from .predicting import TEXT_ONLY, check_vocabulary, predict, table, text_only_table
 from .prepare import prepare
 from .released_orders import run_both_orders
-from .results import render, to_markdown, write_predictions, write_tables
+from .result_files import MARKDOWN, PREDICTIONS, TABLES, check_same_questions, results_name, write_results
+from .results import render
+from .run_data import check_widths, load_data_config
 
 TWO_USES = "--run RUN, or --released_weights FILE --config DATA.yaml"
 
@@ -51,7 +53,8 @@ def test(
         annotations: other annotations to test on.
         features: other feature folder.
         answers: answer index of the other annotations; it must hold the same answers in the same order.
-        out: where the results go; by default RUN/SPLIT, RUN/NAME for annotations NAME.json, or a folder beside FILE.
+        out: where the results go; by default RUN/SPLIT, or FILE-SPLIT beside released weights. For other annotations
+            FOLDER/NAME.json, FOLDER-NAME stands for SPLIT. Results of other questions are not written over.
     """
     if split not in ("train", "val", "test"):
         raise UserError(f"split must be train, val or test, got {split!r}")
@@ -71,6 +74,8 @@ def test(
             raise UserError("data: a file of weights does not say where the data is; give --config DATA.yaml")
         if checkpoint != "best":
             raise UserError(f"checkpoint {checkpoint!r} is one of a run; leave it out with --released_weights")
+        name = results_name(split, getattr(data, split), annotations)
+        out = out or released_weights.with_name(f"{released_weights.stem}-{name}")
         run_both_orders(released_weights, replace(data, **others), model, split, out)
     else:
         raise UserError(f"nothing to test; test wants {TWO_USES}")
@@ -79,37 +84,20 @@ def test(
 def _test_run(run: Path, others: dict[str, Any], split: str, checkpoint: str, out: Path | None) -> None:
     """`others` replace fields of the run's `DataConfig`."""
     module = load_model(run, checkpoint)
-    data = replace(load_data_config(run), **others)
-    if getattr(data, split) is None:
+    own = load_data_config(run)
+    data = replace(own, **others)
+    asked: Path | None = getattr(data, split)
+    if asked is None:
         raise UserError(f"split: the run was made without {split} annotations; name them with --annotations FILE")
+    check_widths(module, load_encoders(data.encoder, data.weights), run, data.weights, constant=data.features is None)
+    out = out or run / results_name(split, getattr(own, split), asked)
+    check_same_questions(out, asked, data.answers)
     prepared = prepare(data, sorted({"train", split}), features_of=[split])
     check_vocabulary(module, prepared.vocabulary)
-    if module.feature_dims != prepared.feature_dims:
-        raise UserError(f"features: {run} was trained without features; leave the option out, or name another run")
     predictions = predict(module, prepared, split, data)
     systems = {NAMES[module.config.architecture]: table(predictions), TEXT_ONLY: text_only_table(prepared, split)}
-    out = out or run / (others[split].stem if split in others else split)
-    write_predictions(out / "predictions.csv", predictions)
-    write_tables(out / "table.json", systems)
-    write_text(out / "table.md", to_markdown(systems))
+    write_results(out, systems, predictions)
     Console().print(render(systems))
     ours, theirs = (system.total or 0.0 for system in systems.values())
     print(f"{100 * (ours - theirs):+.2f} points against the text alone")
-    print(f"Results: {out / 'table.md'}, {out / 'table.json'}, {out / 'predictions.csv'}")
-
-
-def load_data_config(run: Path) -> DataConfig:
-    """The `DataConfig` that a run was made with.
-
-    Raises:
-        UserError: the folder is no run.
-    """
-    paths = ("answers", "train", "val", "test", "features", "weights", "questions_cache")
-    settings = load_settings(run)["data"]
-    fields: dict[str, Any] = {
-        name: Path(value) if name in paths and value is not None else value for name, value in settings.items()
-    }
-    try:
-        return DataConfig(**fields)
-    except TypeError as error:
-        raise UserError(f"{run / SETTINGS} is of another version of this program ({error}); train again") from error
+    print(f"Results: {out / MARKDOWN}, {out / TABLES}, {out / PREDICTIONS}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
+from examples.avqa import answer as command
+from examples.avqa import testing
 from examples.avqa.answer import answer, ask
 from examples.avqa.clips import encode_clip
 from examples.avqa.encoders import load_encoders
+from examples.avqa.encoders.small import SmallEncoders
 from examples.avqa.errors import UserError
+from examples.avqa.extract import extract
 from examples.avqa.fit import load_model
 from examples.avqa.picture import Looked, draw_answer
-from tests.examples.tiny_run import ANSWERS, MODEL, TinyData, epochs, train_tiny, write_data
+from examples.avqa.results import read_predictions
+from gaussian_moe import Routing
+from tests.examples.tiny_run import ANSWERS, MODEL, TinyData, epochs, record, train_tiny, write_data
 from tests.examples.tiny_videos import write_video
 
 QUESTION = "How many instruments sound?"
@@ -26,6 +34,13 @@ QUESTION = "How many instruments sound?"
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", seconds=2, tone=(1, 2))
+
+
+def _looked(center: float = 0.5) -> Looked:
+    """Two experts with Gaussians, and weights of two frames that are not theirs."""
+    half, ones = torch.full((1, 2), 0.5), torch.ones(1, 2)
+    routing = Routing(half, torch.tensor([[0, 1]]), half + center, half, ones, torch.tensor([[[0.0, 1.0]] * 2]))
+    return Looked("sound", routing)
 
 
 def _printed(text: str) -> list[tuple[str, float]]:
@@ -86,6 +101,30 @@ def test_a_question_with_dollars_is_no_formula(tmp_path: Path, tiny_run: Path, v
     assert (tmp_path / "out.png").exists()
 
 
+def _drawn(path: Path, looked: Looked) -> bytes:
+    draw_answer(path, np.zeros((2, 8, 8, 3), np.uint8), np.zeros(32000, np.float32), "q", [("yes", 0.5)], [looked])
+    return path.read_bytes()
+
+
+def test_gaussians_are_drawn_only_of_a_model_that_used_them(tmp_path: Path) -> None:
+    one, other = (_looked(center)._replace(pooling="top_frames") for center in (0.1, 0.4))
+    drawn = _drawn(tmp_path / "one.png", one)
+    assert drawn == _drawn(tmp_path / "other.png", other)
+    weights = one.routing._replace(weights=torch.ones(1, 2, 2))
+    assert drawn != _drawn(tmp_path / "weights.png", one._replace(routing=weights))
+    text = _drawn(tmp_path / "out.svg", one._replace(pooling="uniform")).decode()
+    assert "weight of a frame (uniform pooling, no Gaussians)" in text
+
+
+def test_the_pooling_is_the_models(tiny_run: Path, video: Path) -> None:
+    encoders = load_encoders("small")
+    clip = encode_clip(video, encoders)
+    module = load_model(tiny_run)
+    assert {mixture.pooling for mixture in ask(module, encoders, clip, QUESTION)[1]} == {"gaussian"}
+    module.config = replace(module.config, pooling="top_frames")
+    assert {mixture.pooling for mixture in ask(module, encoders, clip, QUESTION)[1]} == {"top_frames"}
+
+
 def test_a_failed_picture_leaves_nothing(tmp_path: Path) -> None:
     looked: list[Looked] = []
     with pytest.raises(UnboundLocalError):
@@ -104,6 +143,85 @@ def test_a_model_of_questions_alone_cannot_watch(tiny: TinyData, video: Path, tm
     run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, features=None), trainer=epochs(1))
     with pytest.raises(UserError, match="trained without features"):
         answer(video, QUESTION, run)
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each of its five seconds looks otherwise, and only the last ones sound."""
+    return write_video(tmp_path_factory.mktemp("video") / "long.mp4", seconds=5, tone=(2, 5))
+
+
+def _copied(run: Path, folder: Path, **data: object) -> Path:
+    """The run with other settings of its data."""
+    shutil.copytree(run, folder)
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["data"] |= data
+    (folder / "settings.json").write_text(json.dumps(settings, default=str))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tested(tiny_run: Path, long_video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was tested on the first two seconds of the long video."""
+    root = tmp_path_factory.mktemp("tested")
+    extract(long_video, root / "features", seconds=2, workers=1)
+    asked = record("long", 1, ("Audio", "Counting"), QUESTION, [], "two")
+    (root / "annotations.json").write_text(json.dumps([asked]))
+    run = _copied(tiny_run, root / "run", test=root / "annotations.json", features=root / "features")
+    testing.test(run)
+    return run
+
+
+@pytest.mark.parametrize("by", ["features", "frames", "preset"])
+def test_a_longer_video_is_cut_as_the_run_was_tested(
+    tested: Path,
+    long_video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    (wanted,) = read_predictions(tested / "test" / "predictions.csv")
+    run, drawn = tested, list[tuple[object, ...]]()
+    if by != "features":
+        run = _copied(tested, tmp_path / "run", features=None, frames=2 if by == "frames" else None)
+    if by == "preset":
+        monkeypatch.setattr(SmallEncoders, "seconds", 2)
+    monkeypatch.setattr(command, "draw_answer", lambda *given: drawn.append(given))
+    answer(long_video, QUESTION, run, top=1)
+    shown = capsys.readouterr().out
+    ((answered, probability),) = _printed(shown)
+    assert answered == wanted.predicted
+    # Features on disk are in half precision.
+    assert probability == pytest.approx(wanted.probability, abs=2e-3)
+    assert "the first 2 of 5 seconds" in shown
+    _, frames, sound, *_, cut = drawn[0]
+    assert (len(frames), len(sound), cut) == (2, 32000, "the first 2 of 5 seconds")  # type: ignore[arg-type]  # of several types
+
+
+def test_the_whole_of_the_longer_video_has_another_answer(tested: Path, long_video: Path) -> None:
+    """Or the test above would show nothing."""
+    (wanted,) = read_predictions(tested / "test" / "predictions.csv")
+    module, encoders = load_model(tested), load_encoders("small")
+    whole, _ = ask(module, encoders, encode_clip(long_video, encoders), QUESTION.rstrip("?"))
+    assert abs(float(whole.max()) - wanted.probability) > 5e-3
+
+
+def test_the_picture_says_that_the_clip_was_cut(tmp_path: Path) -> None:
+    still, sound = np.zeros((2, 8, 8, 3), np.uint8), np.zeros(32000, np.float32)
+    draw_answer(tmp_path / "out.svg", still, sound, "q", [("yes", 0.5)], [_looked()], "the first 2 of 5 seconds")
+    assert "seconds (the first 2 of 5 seconds)" in (tmp_path / "out.svg").read_text()
+
+
+def test_the_runs_own_weights_are_read(
+    tiny_run: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _copied(tiny_run, tmp_path / "run", weights=tmp_path / "weights")
+    with pytest.raises(UserError, match=r"preset small brings its own; leave out .*/weights"):
+        answer(video, QUESTION, run)
+    monkeypatch.setattr(SmallEncoders, "dims", SmallEncoders.dims._replace(video=640))
+    with pytest.raises(UserError, match=r"trained with other weights .* video of 1280 channels, not 640; .*--weights"):
+        answer(video, QUESTION, tiny_run)
 
 
 @pytest.mark.parametrize(

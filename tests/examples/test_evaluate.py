@@ -94,9 +94,52 @@ def test_every_question_wants_one_answer(tiny: TinyData, rows: Rows, tmp_path: P
     _refused(tiny, _csv(tmp_path / "a.csv", rows[1:]), f"lacks an answer to question {first};")
     _refused(tiny, _csv(tmp_path / "b.csv", [*rows, rows[1]]), f"answers more than once question {second};")
     _refused(tiny, _csv(tmp_path / "c.csv", [*rows, rows[1] | {"question_id": 999}]), "answers unknown question 999;")
-    _refused(tiny, _csv(tmp_path / "d.csv", rows[:2]), r"lacks an answer to 9 questions: (\d+, ){5}\.\.\.;")
+    _refused(tiny, _csv(tmp_path / "d.csv", rows[:2]), r"lacks an answer to 9 questions: (\d+, ){5}\.\.\. and 4 more;")
     both = [rows[1], *rows[1:], rows[0] | {"question_id": "x"}]
     _refused(tiny, _csv(tmp_path / "e.csv", both), f"lacks .* {first}; answers more .* {second}; answers unknown .* x;")
+
+
+@pytest.fixture
+def repeated(own: TinyData) -> TinyData:
+    """The first three questions share an id, as rephrasings of one do."""
+    path = own.root / "test.json"
+    records = json.loads(path.read_text())
+    for record in records[:3]:
+        record["question_id"] = 7
+    path.write_text(json.dumps(records))
+    return own
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_questions_that_share_an_id_take_its_answers_in_order(
+    repeated: TinyData, tested: Path, rows: Rows, tmp_path: Path, by_id: bool
+) -> None:
+    shared = [row | {"question_id": 7} if place < 3 else row for place, row in enumerate(rows)]
+    if by_id:
+        # The order of other ids does not matter.
+        shared = [*reversed(shared[3:]), *shared[:3]]
+    evaluate(_csv(tmp_path / "a.csv", shared), repeated.config.test, repeated.config.answers, "QA-TIGER", tmp_path)
+    assert read_tables(tmp_path / "table.json")["QA-TIGER"] == read_tables(tested / "table.json")["QA-TIGER"]
+
+
+def test_our_own_names_of_questions_that_share_an_id_are_known(
+    repeated: TinyData, tested: Path, rows: Rows, tmp_path: Path
+) -> None:
+    names = ["7", "record-2", "record-3"]
+    named = [row | {"question_id": name} for row, name in zip(rows, names, strict=False)] + rows[3:]
+    evaluate(_csv(tmp_path / "a.csv", named), repeated.config.test, repeated.config.answers, "QA-TIGER", tmp_path)
+    assert read_tables(tmp_path / "table.json")["QA-TIGER"] == read_tables(tested / "table.json")["QA-TIGER"]
+
+
+def test_answers_that_are_too_few_or_many_for_a_shared_id_are_told(
+    repeated: TinyData, rows: Rows, tmp_path: Path
+) -> None:
+    shared = [row | {"question_id": 7} if place < 3 else row for place, row in enumerate(rows)]
+    message = "has not as many answers as the annotations have records of question 7;"
+    for name, given in (("few", shared[1:]), ("many", [shared[0], *shared])):
+        _refused(repeated, _csv(tmp_path / f"{name}.csv", given), message)
+    keyed = {row["question_id"]: row["prediction"] for row in shared}
+    _refused(repeated, _json(tmp_path / "keyed.json", keyed), message)
 
 
 @pytest.mark.parametrize(

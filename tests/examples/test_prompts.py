@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from examples.avqa.annotations import Question
-from examples.avqa.prompts import _PROMPTS, declarative, declarative_text
+from examples.avqa.annotations import Question, load_questions, load_vocabulary, question_text
+from examples.avqa.concert.wording import TEMPLATES
+from examples.avqa.prompts import _PATTERNS, _PROMPTS, declarative, declarative_text
+
+ANNOTATIONS = Path(__file__).parents[3] / "shared" / "annots" / "test.json"
 
 
 def _question(template: str, text: str) -> Question:
@@ -42,6 +47,24 @@ def test_every_template_fills_every_one_of_its_values_into_its_prompt() -> None:
         filled = declarative(_question(template, text))
         assert filled == prompt.format(*values)
         assert all(value in filled for value in values)
+        # Where only the text is known, as in `answer`, a model gets the prompt that it was trained on.
+        assert declarative_text(text) == filled
+
+
+@pytest.mark.skipif(not ANNOTATIONS.is_file(), reason="MUSIC-AVQA's annotations are not in ../shared/annots")
+def test_every_question_of_music_avqa_has_one_prompt() -> None:
+    questions = load_questions(ANNOTATIONS, load_vocabulary(ANNOTATIONS.with_name("answer2idx.json")))
+    texts = {question.text: question for question in questions}
+    assert len(texts) > 1000
+    for text, question in texts.items():
+        assert declarative_text(text) == declarative(question)
+
+
+def test_the_concerts_questions_are_none_of_the_templates() -> None:
+    for template in TEMPLATES:
+        words = question_text(template.text).split(" ")
+        text = " ".join("value" if "<" in word else word for word in words)
+        assert not any(pattern.fullmatch(text) for pattern in _PATTERNS.values())
 
 
 @pytest.mark.parametrize(

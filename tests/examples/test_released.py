@@ -72,6 +72,8 @@ def _gap(state: dict[str, Tensor]) -> dict[str, Tensor]:
         ),
         (lambda s: s | {"head.bias": torch.ones(7)}, r"has other shapes: head\.bias \[7\] in place of \[6\]$"),
         (lambda s: s | {"head.bias": torch.full((6,), torch.nan)}, r"holds NaN or infinity in head\.bias$"),
+        (lambda s: s | {"head.weight": torch.ones(0, 0)}, r"it holds nothing in head\.weight \[0, 0\]$"),
+        (lambda s: s | {"audio_proj.proj.weight": torch.ones(3, 0)}, r"it holds nothing in audio_proj\.proj\.weight"),
         (lambda s: s | {"epoch": 3}, r"no tensors are epoch$"),
         (lambda s: {}, "no state dict"),
         (lambda s: [s], "holds list, no state dict"),

@@ -20,7 +20,7 @@ from examples.avqa.model import QATiger
 from examples.avqa.prepare import prepare
 from examples.avqa.released_orders import run_both_orders
 from examples.avqa.results import read_predictions, read_tables
-from tests.examples.tiny_run import ANSWERS, TinyData, write_data, write_features
+from tests.examples.tiny_run import ANSWERS, TinyData, everything, write_data, write_features
 
 SIZES: dict[str, Any] = {"dim": 16, "num_experts": 3, "top_k": 2, "heads": 2}
 TABLES = ("published_indexing", "own_experts")
@@ -120,7 +120,19 @@ def test_the_command_writes_one_table_and_says_which_column_is_which(
 
 def test_results_lie_beside_the_file_by_default(even: TinyData, weights: Path) -> None:
     testing.test(released_weights=weights, data=even.config, model=ModelConfig(**SIZES))
-    assert (weights.parent / "released-test" / "table.md").is_file()
+    before = everything(weights.parent / "released-test")
+    assert "table.md" in before
+    other = even.root / "head" / "test.json"
+    other.parent.mkdir()
+    other.write_bytes((even.root / "val.json").read_bytes())
+    testing.test(released_weights=weights, data=even.config, model=ModelConfig(**SIZES), annotations=other)
+    assert (weights.parent / "released-head-test" / "table.md").is_file()
+    assert everything(weights.parent / "released-test") == before
+    with pytest.raises(UserError, match="answers other questions than"):
+        run_both_orders(
+            weights, replace(even.config, test=other), ModelConfig(**SIZES), "test", weights.parent / "released-test"
+        )
+    assert everything(weights.parent / "released-test") == before
 
 
 def test_clips_of_different_lengths_are_refused(tiny: TinyData, weights: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from examples.avqa.errors import UserError
 from examples.avqa.predicting import TEXT_ONLY, table
 from examples.avqa.published import Published, PublishedSystem
 from examples.avqa.report import report
-from examples.avqa.results import Prediction, read_tables, write_predictions, write_tables
+from examples.avqa.results import AccuracyTable, Prediction, read_tables, write_predictions, write_tables
 
 COUNTS = {"A-Count": 4, "V-Loc": 2, "AV-Temp": 6}
 PAPER = Published("the data, test", 12, COUNTS, "counted", {"theirs": PublishedSystem("a paper", {"All": 50.0})})
@@ -94,6 +94,9 @@ def test_what_is_missing_is_named(runs: Path, tmp_path: Path) -> None:
     _refused([str(runs / "summary")], "sums up several runs", out)
     (runs / "other" / "test" / "table.json").write_text('{"model": []}')
     _refused([str(runs / "other" / "test")], "has no row All", out)
+    fewer = AccuracyTable(tuple(row for row in table(predictions({})).rows if row.name != "V-Loc"))
+    write_tables(runs / "other" / "test" / "table.json", {"model": fewer})
+    _refused([str(runs / "other" / "test")], r"table\.json has no row V-Loc; it wants what test", out, published="x")
 
 
 def test_two_folders_of_one_name_want_names(runs: Path, tmp_path: Path) -> None:

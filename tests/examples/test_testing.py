@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples.avqa import testing
+from examples.avqa import result_files, testing
 from examples.avqa.annotations import load_questions, load_vocabulary
 from examples.avqa.baselines import MostFrequentAnswer
+from examples.avqa.encoders.small import SmallEncoders
 from examples.avqa.errors import UserError
 from examples.avqa.fit import load_model
-from examples.avqa.predicting import TEXT_ONLY, predict
+from examples.avqa.predicting import TEXT_ONLY, predict, table
 from examples.avqa.prepare import prepare
+from examples.avqa.result_files import write_results
 from examples.avqa.results import read_predictions, read_tables
-from examples.avqa.testing import load_data_config
+from examples.avqa.run_data import load_data_config
 from tests.examples.tiny_run import TinyData, epochs, everything, train_tiny
 
 
@@ -32,13 +34,13 @@ def tested(tiny: TinyData, tiny_run: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_the_table_is_a_count_of_the_predictions(tiny: TinyData, tested: Path) -> None:
     predictions = read_predictions(tested / "predictions.csv")
-    table = read_tables(tested / "table.json")["QA-TIGER"]
+    counted = read_tables(tested / "table.json")["QA-TIGER"]
     for name in ("A-Count", "AV-Exist", "AV-Temp", "V-Count"):
         chosen = [p.predicted == p.question.answer for p in predictions if p.question.short_type == name]
-        assert table[name].accuracy == pytest.approx(sum(chosen) / len(chosen))
-        assert table[name].count == len(chosen)
-    assert table.total == pytest.approx(sum(p.predicted == p.question.answer for p in predictions) / 11)
-    assert table["A-Comp"].accuracy is None
+        assert counted[name].accuracy == pytest.approx(sum(chosen) / len(chosen))
+        assert counted[name].count == len(chosen)
+    assert counted.total == pytest.approx(sum(p.predicted == p.question.answer for p in predictions) / 11)
+    assert counted["A-Comp"].accuracy is None
 
 
 def test_there_is_a_prediction_a_question_in_the_annotations_order(tiny: TinyData, tested: Path) -> None:
@@ -105,12 +107,76 @@ def test_features_given_to_a_model_of_questions_alone_are_refused(tiny: TinyData
         testing.test(run, features=tiny.config.features)
 
 
+def test_other_widths_are_told_as_such_before_anything_is_read(
+    own: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with other weights in the run's folder of weights."""
+    run = train_tiny(own, tmp_path / "run", trainer=epochs(1))
+    monkeypatch.setattr(SmallEncoders, "dims", SmallEncoders.dims._replace(video=640, words=7))
+    (own.root / "test.json").unlink()
+    with pytest.raises(UserError, match=r"other weights .* video of 1280 channels, not 640, words") as told:
+        testing.test(run)
+    assert "\n" not in str(told.value)
+    assert "settings.json" in str(told.value)
+
+
 def test_a_run_without_test_annotations_says_so(tiny: TinyData, tmp_path: Path) -> None:
     run = train_tiny(tiny, tmp_path / "run", data=replace(tiny.config, test=None), trainer=epochs(1))
     with pytest.raises(UserError, match="without test annotations"):
         testing.test(run)
     testing.test(run, annotations=tiny.config.test)
-    assert (run / "test" / "table.md").exists()
+    assert (run / "data-test" / "table.md").exists()
+
+
+def test_other_annotations_leave_the_runs_own_results(own: TinyData, tiny_run: Path, tmp_path: Path) -> None:
+    """MUSIC-AVQA-R's file, or another data set's, may be called test.json, too."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    testing.test(run)
+    testing.test(run, annotations=load_data_config(run).test)
+    before = everything(run)
+    other = own.root / "elsewhere" / "test.json"
+    other.parent.mkdir()
+    shutil.copy(own.root / "val.json", other)
+    testing.test(run, annotations=other)
+    after = everything(run)
+    assert {name: after[name] for name in before} == before
+    assert {Path(name).parts[0] for name in set(after) - set(before)} == {"elsewhere-test"}
+
+
+def test_results_of_other_questions_are_not_written_over(own: TinyData, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    testing.test(tiny_run, out=out)
+    before = everything(out)
+    own.edit("test", anser="flute")
+    with pytest.raises(UserError, match=r"out: .*predictions\.csv answers other questions than .*; .* --out") as told:
+        testing.test(tiny_run, annotations=own.config.test, out=out)
+    assert "\n" not in str(told.value)
+    assert everything(out) == before
+
+
+@pytest.mark.parametrize(
+    ("stop", "left"),
+    [
+        ("write_predictions", {"predictions.csv"}),
+        ("write_tables", {"predictions.csv"}),
+        ("write_text", {"predictions.csv", "table.json"}),
+    ],
+)
+def test_being_stopped_while_writing_leaves_no_old_table(
+    tested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str, left: set[str]
+) -> None:
+    out = shutil.copytree(tested, tmp_path / "out")
+    predictions = [replace(p, predicted="yes") for p in read_predictions(out / "predictions.csv")]
+    monkeypatch.setattr(result_files, stop, _killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_results(out, {"QA-TIGER": table(predictions)}, predictions)
+    assert {path.name for path in out.iterdir()} == left
+    if "table.json" in left:
+        assert read_tables(out / "table.json")["QA-TIGER"] == table(predictions)
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("split", "checkpoint"), [("tests", "best"), ("test", "bets")])

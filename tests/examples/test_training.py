@@ -40,6 +40,22 @@ def test_what_cannot_work_is_told_without_reading_data(
         check_settings(nowhere, replace(ModelConfig(), **model), OPTIMIZER, replace(TRAINER, **trainer), [1])
 
 
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("frames", "at least 1, or null, got 0"),
+        ("clips_per_batch", "at least 1, got 0"),
+        ("questions_per_clip", "at least 1, got 0"),
+        ("eval_clips_per_batch", "at least 1, got 0"),
+        ("workers", "at least 0, got -1"),
+    ],
+)
+def test_numbers_of_the_data_are_told_without_reading_it(tiny: TinyData, field: str, wanted: str) -> None:
+    changed: dict[str, Any] = {field: -1 if field == "workers" else 0}
+    with pytest.raises(UserError, match=rf"data\.{field} must be {wanted}"):
+        check_settings(replace(tiny.config, train=Path("no.json"), **changed), MODEL, OPTIMIZER, TRAINER, [1])
+
+
 def test_another_number_of_processes_than_were_started_is_told(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "x"}.items():
         monkeypatch.setenv(name, str(value))

@@ -18,11 +18,6 @@ _LOWEST_HZ, _HIGHEST_HZ = 60.0, 7600.0
 _FLOOR = 1e-3
 
 
-def band_centers() -> Tensor:
-    """Centre frequencies [128] in Hz, equally spaced on the HTK mel scale."""
-    return _band_edges()[1:-1]
-
-
 def log_mel_statistics(waveform: Tensor) -> Tensor:
     """Mean and standard deviation of the log-mel bands over each second.
 
@@ -42,6 +37,7 @@ def log_mel_statistics(waveform: Tensor) -> Tensor:
 
 
 def _band_edges() -> Tensor:
+    """Where bands begin and end, [130] in Hz, equally spaced on the HTK mel scale; each but the ends is a centre."""
     lowest, highest = (2595 * torch.log10(1 + torch.tensor([_LOWEST_HZ, _HIGHEST_HZ]).double() / 700)).tolist()
     mel = torch.linspace(lowest, highest, BANDS + 2, dtype=torch.float64)
     return 700 * (10 ** (mel / 2595) - 1)
