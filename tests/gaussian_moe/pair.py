@@ -5,6 +5,7 @@ B clips of all processes, T frames, D channels.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,7 +161,10 @@ def main(root: Path) -> None:
         outcomes[f"{kind} from {source}"] = resumed(kind, torch.float32, root / source)
     if dist.get_rank() == 0:
         torch.save({name: tuple(outcome) for name, outcome in outcomes.items()}, root / "outcomes.pt")
+    # A process whose groups are left to the interpreter's end, in cycles, can abort there: threads of gloo still run.
+    dist.barrier()
     dist.destroy_process_group()
+    gc.collect()
 
 
 if __name__ == "__main__":

@@ -41,15 +41,14 @@ def test_one_graph_forward_and_backward(top_k: int) -> None:
     assert_same_gradients(gradients(got, leaves), gradients(wanted, leaves), 1e-5)
 
 
-VARIANTS: list[dict[str, Any]] = [
-    {"window": "box", "normalization": "none"},
-    {"normalization": "sum", "num_gaussians": 2, "learned_anchors": True},
-    {"window": "laplace", "activation": "gelu", "temperature": 0.5},
+VARIANTS: list[tuple[dict[str, Any], bool]] = [
+    ({"window": "box", "normalization": "none"}, False),
+    ({"normalization": "sum", "num_gaussians": 2, "learned_anchors": True}, True),
+    ({"window": "laplace", "activation": "gelu", "temperature": 0.5}, False),
 ]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("per_expert", [False, True])
+@pytest.mark.parametrize(("variant", "per_expert"), VARIANTS)
 def test_one_graph_of_each_variant(variant: dict[str, Any], per_expert: bool) -> None:
     moe = stirred(TemporalMoE(16, 7, 3, heads=4, **variant))
     counter = CompileCounterWithBackend("eager")
