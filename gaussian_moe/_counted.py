@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from . import _checks
+from .clips import clip_dimensions, flat_timing
 from .routing import Routing, check_routing
-from .timeline import padding_from_lengths
+from .timeline import Timing, padding_from_lengths
 
 
 def counted(
@@ -31,16 +32,25 @@ def counted(
         counts = torch.ones(leading, dtype=torch.bool, device=routing.gates.device)
     else:
         counts = ~question_padding_mask
+    if key_padding_mask is None and lengths is None:
+        return counts
+    timing = Timing(key_padding_mask, lengths)
+    clips = clip_dimensions(timing, len(leading))
     # One frame tells whether lengths are 0.
     num_frames = key_padding_mask.shape[-1] if key_padding_mask is not None and key_padding_mask.dim() else 1
-    padding = padding_from_lengths(routing.gates.new_empty(leading[0], num_frames), key_padding_mask, lengths)
-    if padding is None:
-        return counts
-    return counts & ~padding.all(-1).reshape(-1, *[1] * (len(leading) - 1))
+    flat = flat_timing(timing, tuple(leading[:clips]), num_frames)
+    frames = routing.gates.new_empty(leading[:clips].numel(), num_frames)
+    padding = padding_from_lengths(frames, flat.key_padding_mask, flat.lengths)
+    assert padding is not None
+    has_frames = ~padding.all(-1).reshape(leading[:clips])
+    return counts & has_frames.reshape((*has_frames.shape, *[1] * (len(leading) - clips)))
 
 
 def mean(values: Tensor, counts: Tensor) -> Tensor:
     """Mean of the values [*, ...] over the questions [*] that count; 0 where none does."""
+    if not counts.dim():
+        # One question: PyTorch takes a sum over no dimension for one over all.
+        return values.masked_fill(~counts, 0.0)
     over = list(range(counts.dim()))
     counts = counts.reshape(*counts.shape, *[1] * (values.dim() - counts.dim()))
     return values.masked_fill(~counts, 0.0).sum(over) / counts.sum().clamp(min=1)

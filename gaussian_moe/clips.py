@@ -140,6 +140,17 @@ def padded(
     return _taken(frames, index), streams, timing._replace(lengths=lengths, times=times)
 
 
+def clip_dimensions(timing: Timing, most: int) -> int:
+    """How many leading dimensions clips have, of `most` that they share with their questions: as what is given has.
+
+    At least one, where there is one.
+    """
+    mask, lengths, times, duration = timing
+    told = [x.dim() - 1 for x in (mask, times) if x is not None and x.dim() > 1]
+    told += [x.dim() for x in (lengths, duration) if isinstance(x, Tensor) and x.dim()]
+    return min(max([1, *told]), most)
+
+
 def flat_timing(timing: Timing, leading: tuple[int, ...], num_frames: int) -> Timing:
     """[L, ...] to [B, ...].
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from . import _checks
-from .timeline import extent, padding_from_lengths
+from .clips import flat_timing
+from .timeline import Timing, extent, padding_from_lengths
 
 
 class Extent(NamedTuple):
@@ -49,8 +50,8 @@ def clip_extent(
         duration: [B] or a number, if the layer was given one.
 
     Returns:
-        [B] each, [1] where everything is one for all clips; float32 or wider, float64 for whole numbers. 0 for a
-        clip with no valid frame.
+        [B] each, or the clips' other leading dimensions; none where all is one for all clips. float32 or wider,
+        float64 for whole numbers. The duration of a clip with no valid frame is 0 where none is given.
 
     Raises:
         ValueError: a wrong shape or dtype.
@@ -66,17 +67,24 @@ def clip_extent(
         True
     """
     _checks.tensors(times=times, key_padding_mask=key_padding_mask, lengths=lengths)
-    if times.dim() not in (1, 2) or times.dtype == torch.bool or times.is_complex():
+    if times.dim() == 0 or times.dtype == torch.bool or times.is_complex():
         raise ValueError(f"times must be real numbers [B, T] or [T], got {times.dtype} {list(times.shape)}")
-    given = [x for x in (key_padding_mask, lengths) if x is not None and x.dim()]
-    times = times.unsqueeze(0) if times.dim() == 1 else times
-    times = times.expand(given[0].shape[0] if given else times.shape[0], -1)
-    padding = padding_from_lengths(times, key_padding_mask, lengths)
+    # Of several, the leading dimensions of whatever has most.
+    given = [times.shape[:-1], *([] if key_padding_mask is None else [key_padding_mask.shape[:-1]])]
+    given += [x.shape for x in (lengths, duration) if isinstance(x, Tensor)]
+    leading, num_frames = max(given, key=len), times.shape[-1]
+    timing = flat_timing(Timing(key_padding_mask, lengths, times, duration), tuple(leading), num_frames)
+    assert timing.times is not None
+    times = timing.times.expand(leading.numel(), -1)
+    padding = padding_from_lengths(times, timing.key_padding_mask, timing.lengths)
     # Whole numbers, as milliseconds since 1970, keep their digits where the device has float64.
     wide = torch.float64 if not times.is_floating_point() and times.device.type != "mps" else torch.float32
     times = times.to(torch.promote_types(times.dtype, wide))
-    if times.shape[1] == 0:
-        nothing = times.sum(-1)
-        return Extent(nothing, nothing)
-    start, length = extent(times, padding, duration)
-    return Extent(start.squeeze(-1), length.squeeze(-1))
+    if num_frames == 0:
+        # As if a frame were there, and padding.
+        times, padding = (
+            times.new_zeros(len(times), 1),
+            torch.ones(len(times), 1, dtype=torch.bool, device=times.device),
+        )
+    start, length = extent(times, padding, timing.duration)
+    return Extent(start.reshape(leading), length.reshape(leading))

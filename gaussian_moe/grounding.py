@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from . import _checks
+from .clips import clip_dimensions, flat_timing
 from .overlap import Span, Spans, temporal_iop, temporal_iou
 from .routing import Routing, check_routing
-from .timeline import frame_times, padding_from_lengths
+from .timeline import Timing, frame_times, padding_from_lengths
 
 __all__ = [
     "Span",
@@ -188,21 +189,26 @@ def peak_span(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], got {threshold}")
     line = routing if isinstance(routing, Tensor) else gated_timeline(routing)
-    if line.dim() not in (2, 3) or not line.is_floating_point():
-        raise ValueError(f"weights over time must be floating point [B, T] or [B, Q, T], got {list(line.shape)}")
+    if line.dim() == 0 or not line.is_floating_point():
+        raise ValueError(
+            f"weights over time must be floating point [B, T] or [B, Q, T], got {line.dtype} {list(line.shape)}"
+        )
     line = line.to(torch.promote_types(line.dtype, torch.float32))
-    by_frame = line.movedim(-1, 1)
-    padding = padding_from_lengths(by_frame, key_padding_mask, lengths)
-    place = frame_times(by_frame, padding, times, None if times is None else duration)
-    between = [1] * (line.dim() - 2)
-    clips, frames = line.shape[0], line.shape[-1]
-    place = place.expand(clips, -1).reshape(clips, *between, frames).expand_as(line)
-    valid = torch.ones_like(line, dtype=torch.bool)
-    if padding is not None:
-        valid = ~padding.view(clips, *between, frames).expand_as(line)
+    leading, frames = line.shape[:-1], line.shape[-1]
     if not frames:
         nothing = line.sum(-1)
         return Spans(nothing, nothing, nothing)
+    timing = Timing(key_padding_mask, lengths, times, None if times is None else duration)
+    n = clip_dimensions(timing, len(leading))
+    mask, lengths, times, by_clip = flat_timing(timing, tuple(leading[:n]), frames)
+    line = line.reshape(leading[:n].numel(), leading[n:].numel(), frames)  # [B, Q, T]
+    by_frame = line.movedim(-1, 1)
+    padding = padding_from_lengths(by_frame, mask, lengths)
+    place = frame_times(by_frame, padding, times, by_clip)
+    place = place.expand(len(line), -1).unsqueeze(1).expand_as(line)
+    valid = torch.ones_like(line, dtype=torch.bool)
+    if padding is not None:
+        valid = ~padding.unsqueeze(1).expand_as(line)
     line = line.masked_fill(~valid, 0.0)
     peak, at = line.max(-1, keepdim=True)
     level = threshold * peak
@@ -220,7 +226,8 @@ def peak_span(
         (line * inside).sum(-1) / line.sum(-1).clamp(min=torch.finfo(line.dtype).tiny),
     )
     empty = peak.squeeze(-1) <= 0
-    return _in_unit(Spans(*(field.masked_fill(empty, 0.0) for field in spans)), duration, start)
+    spans = Spans(*(field.masked_fill(empty, 0.0).reshape(leading) for field in spans))
+    return _in_unit(spans, duration, start)
 
 
 def _in_unit(spans: Spans, duration: Tensor | float | None, start: Tensor | float | None) -> Spans:
@@ -235,13 +242,13 @@ def _in_unit(spans: Spans, duration: Tensor | float | None, start: Tensor | floa
 
 
 def _per_clip(name: str, value: Tensor | float, like: Tensor) -> Tensor | float:
-    """One number, or [B] in a shape that broadcasts against [B, ...]."""
+    """One number, or [B], or the clips' leading dimensions, in a shape that broadcasts against [B, ...]."""
     if not isinstance(value, Tensor):
         return value
     if value.dim():
-        _checks.shape(name, value, like.shape[:1])
+        _checks.shape(name, value, like.shape[: min(value.dim(), like.dim())])
     # Also a tensor without dimensions gets some: it would not lend its precision otherwise.
-    return value.reshape(-1, *[1] * (like.dim() - 1))
+    return value.reshape((*value.shape, *[1] * (like.dim() - value.dim())))
 
 
 def _crossing(line: Tensor, place: Tensor, level: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
