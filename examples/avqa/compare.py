@@ -40,6 +40,7 @@ from .results import (
 )
 from .shard import find_shard
 from .systems import SYSTEMS, system
+from .training import trains_on_gpu
 
 ORACLE = "oracle without order"
 TIMING, STARTS = ("first instrument", "last instrument"), "which instrument starts first or last"
@@ -181,7 +182,7 @@ def _count(ended: Queue[int], bar: tqdm[NoReturn]) -> None:
 
 def _train_and_test(run: _Run, ended: Queue[int]) -> None:
     torch.set_num_threads(run.threads)
-    prepared = prepare(run.data)
+    prepared = prepare(run.data, for_gpu=trains_on_gpu(run.trainer))
     if not is_finished(run.out):
         done = 0
 

@@ -25,7 +25,7 @@ from .metrics_file import MetricsFile, read_metrics
 from .module import AVQAModule
 from .prepare import Prepared, feature_dims, prepare
 from .saving import BEST, LAST, Checkpoints
-from .training import check_trainer, make_trainer, quiet_lightning
+from .training import check_trainer, make_trainer, quiet_lightning, trains_on_gpu
 
 SETTINGS, FINISHED, METRICS = "settings.json", "finished.json", "metrics.csv"
 _WITHOUT_EFFECT = {"data.workers", "data.questions_cache"}
@@ -62,7 +62,7 @@ def fit(
     if is_finished(out):
         rank_zero_print(f"{out} holds this run, finished; delete it to train anew")
         return
-    prepared = prepare(data, ("train", "val"))
+    prepared = prepare(data, ("train", "val"), for_gpu=trains_on_gpu(trainer))
     train(prepared, data, out, model, optimizer, trainer, seed)
     rank_zero_print(f"Best model: {out / BEST}\nTest it with: python -m examples.avqa test --run {out}")
 

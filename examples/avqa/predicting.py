@@ -34,7 +34,7 @@ def predict(module: AVQAModule, prepared: Prepared, split: str, data: DataConfig
     questions = prepared.questions[split]
     order = module.config.released_expert_order
     loader = prepared.for_model(module.config).evaluation_loader(split, data, order, alone=True)
-    module = module.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    module = module.eval().to("cuda" if prepared.for_gpu else "cpu")
     probabilities = torch.full((len(questions), len(module.answers)), torch.nan)
     batch: Batch
     for number, batch in enumerate(tqdm(loader, desc=f"test on {split}", unit="batch", disable=not bar)):

@@ -107,7 +107,10 @@ class Prepared:
 
 
 def prepare(
-    data: DataConfig, splits: Sequence[str] = ("train", "val", "test"), features_of: Sequence[str] | None = None
+    data: DataConfig,
+    splits: Sequence[str] = ("train", "val", "test"),
+    features_of: Sequence[str] | None = None,
+    for_gpu: bool | None = None,
 ) -> Prepared:
     """Reads annotations, checks every feature file, encodes the questions.
 
@@ -115,6 +118,7 @@ def prepare(
         data: where everything is.
         splits: which of train, val and test to read; a split without a file is left out.
         features_of: the splits whose features are needed; by default all of `splits`.
+        for_gpu: whether batches are made to be copied to a GPU; by default where there is one.
 
     Raises:
         UserError: a file is missing, broken or of another shape, or names something unknown.
@@ -137,7 +141,7 @@ def prepare(
     store = QuestionStore(encoders, cache)
     store.add(question.text for part in questions.values() for question in part)
     dims = feature_dims(encoders.dims, constant=data.features is None)
-    for_gpu = torch.cuda.is_available()
+    for_gpu = torch.cuda.is_available() if for_gpu is None else for_gpu
     return Prepared(vocabulary, questions, features, encoders, store, dims, workers=data.workers, for_gpu=for_gpu)
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .encoders import EncodedText, Encoders
 from .errors import UserError
-from .files import written_whole
+from .files import sweep_temporaries, written_whole
 
 CHUNK = 64
 SAVED = 64 * CHUNK
@@ -146,6 +146,7 @@ class QuestionStore:
         path = cache / f"{hashlib.sha256(field.encode()).hexdigest()[:16]}{_SUFFIX}"
         try:
             cache.mkdir(parents=True, exist_ok=True)
+            sweep_temporaries(cache)
             with written_whole(path) as temporary:
                 save_file(encoded._asdict(), temporary, {_FIELD: field})
         except OSError as error:
@@ -157,7 +158,9 @@ class QuestionStore:
     def _read(self, cache: Path) -> None:
         if not cache.is_dir():
             raise UserError(f"{cache}: must be a folder of encoded questions; move the file into one, and name that")
-        parts = [self._part(path) for path in sorted(cache.glob(f"*{_SUFFIX}")) if self._preset(path)]
+        # Names that begin with a dot are of files that are being written, or that a killed process left.
+        paths = sorted(cache.glob(f"[!.]*{_SUFFIX}"))
+        parts = [self._part(path) for path in paths if self._preset(path)]
         kinds = {part.weights for part in parts}
         self._weights = next(iter(kinds), None)
         if len(kinds) > 1 or self._encoders.weights_at_hand:

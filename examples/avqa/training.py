@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from .config import DataConfig, ModelConfig, TrainerConfig
 from .errors import UserError
 from .saving import LAST, WholeCheckpoints
+from .shard import find_shard
 
 TENSORBOARD = "tensorboard"
 
@@ -51,6 +53,11 @@ def make_trainer(config: TrainerConfig, out: Path, callbacks: Sequence[Callback]
     return _trainer(config, callbacks=[*callbacks, *added], logger=loggers, bar=bar, default_root_dir=out)
 
 
+def trains_on_gpu(config: TrainerConfig) -> bool:
+    """Whether there is a CUDA device, and the trainer is free to use it."""
+    return config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
 def check_trainer(config: TrainerConfig, data: DataConfig, model: ModelConfig) -> None:
     """Tells what cannot be trained as asked, before any data is read.
 
@@ -62,7 +69,10 @@ def check_trainer(config: TrainerConfig, data: DataConfig, model: ModelConfig) -
         trainer = _trainer(config, callbacks=[], logger=[], bar=False)
     count = trainer.num_devices * trainer.num_nodes
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    started = environment.world_size() if environment and environment.creates_processes_externally else count
+    # On one device Lightning looks at no environment: every process would train alone, into the same folder.
+    started = count if environment else find_shard(None, os.environ).size
+    if environment and environment.creates_processes_externally:
+        started = environment.world_size()
     if started != count:
         raise UserError(
             f"trainer: {started} processes were started, but devices x num_nodes is {trainer.num_devices} x "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.torch import save_file
 
 from examples.avqa.encoders import EncodedText, Purpose, load_encoders
 from examples.avqa.errors import UserError
+from examples.avqa.files import written_whole
 from examples.avqa.question_store import CHUNK, QuestionStore
 from tests.examples.tiny_run import StubEncoders
 
@@ -109,6 +112,23 @@ def test_processes_that_share_a_folder_do_no_harm(tmp_path: Path) -> None:
             question, words = _vectors(store, text)
             assert torch.equal(question, alone.encode_text([text]).question[0])
             assert torch.equal(words, alone.encode_text([text]).words[0])
+
+
+def test_what_another_process_is_writing_is_not_read_and_what_a_killed_one_left_goes(tmp_path: Path) -> None:
+    QuestionStore(StubEncoders(), tmp_path).add(TEXTS[:1])
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with written_whole(tmp_path / "other.safetensors") as writing:
+        writing.write_bytes(b"half")
+        killed = writing.with_name(writing.name.replace(f".{os.getpid()}.", f".{dead.pid}."))
+        killed.write_bytes(b"half")
+        # By a host of another name, of whose processes nothing is known.
+        elsewhere = writing.rename(tmp_path / ".other.00000000.1.tmp.safetensors")
+        store = QuestionStore(StubEncoders(), tmp_path)
+        assert len(store) == 1
+        store.add(TEXTS)
+        assert not killed.exists()
+        elsewhere.rename(writing)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -13,6 +13,7 @@ from examples.avqa.data import Batch
 from examples.avqa.errors import UserError
 from examples.avqa.fit import check_settings
 from examples.avqa.module import AVQAModule
+from examples.avqa.training import trains_on_gpu
 from tests.examples.tiny_run import MODEL, OPTIMIZER, TRAINER, TinyData, train_tiny
 
 
@@ -64,6 +65,29 @@ def test_another_number_of_processes_than_were_started_is_told(tiny: TinyData, m
         trainer = replace(TRAINER, strategy="ddp", devices=devices)
         with pytest.raises(UserError, match="2 processes were started"):
             check_settings(replace(tiny.config, clips_per_batch=8), MODEL, OPTIMIZER, trainer, [1])
+
+
+@pytest.mark.parametrize(
+    "launched", [{"RANK": "0", "WORLD_SIZE": "2"}, {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}]
+)
+def test_several_processes_that_would_each_train_alone_are_told(
+    tiny: TinyData, monkeypatch: pytest.MonkeyPatch, launched: dict[str, str]
+) -> None:
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="2 processes were started, but devices x num_nodes is 1 x 1"):
+        check_settings(tiny.config, MODEL, OPTIMIZER, TRAINER, [1])
+
+
+def test_on_a_cpu_batches_are_not_made_for_the_gpu_that_is_there(
+    tiny: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[bool]()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("examples.avqa.fit.train", lambda prepared, *_: made.append(prepared.for_gpu))
+    train_tiny(tiny, tmp_path / "run")
+    assert made == [False]
+    assert trains_on_gpu(replace(TRAINER, accelerator="auto"))
 
 
 def test_epochs_come_in_orders_of_their_own(tiny: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
