@@ -43,12 +43,6 @@ def check_tensor_cores(results: list[MachineCode], instruction: str) -> None:
             assert not result.serialized, result
 
 
-def test_bf16_products_use_wgmma_on_hopper(tmp_path: Path) -> None:
-    results = compiled("sm_90", "[bf16,gaussian", tmp_path)
-    check_room(results)
-    check_tensor_cores(results, "HGMMA")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_kernel_compiles_and_has_room(target: str, tmp_path: Path) -> None:
