@@ -156,6 +156,21 @@ class TrainerConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+def check_data_numbers(data: DataConfig) -> None:
+    """Tells numbers of the data with which nothing could be loaded.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+    sizes = ("clips_per_batch", "questions_per_clip", "eval_clips_per_batch")
+    checks: list[tuple[str, object, bool, str]] = [
+        *((f"data.{name}", getattr(data, name), getattr(data, name) >= 1, "at least 1") for name in sizes),
+        ("data.workers", data.workers, data.workers >= 0, "at least 0"),
+        ("data.frames", data.frames, data.frames is None or data.frames >= 1, "at least 1, or null"),
+    ]
+    _refuse(checks)
+
+
 def check_numbers(
     data: DataConfig, model: ModelConfig, optimizer: OptimizerConfig, trainer: TrainerConfig, seeds: Sequence[int]
 ) -> None:
@@ -165,15 +180,8 @@ def check_numbers(
         UserError: a number is out of its range.
     """
     clip, patience, steps = trainer.gradient_clip_val, trainer.early_stopping_patience, trainer.checkpoint_steps
-    counts = {
-        "clips_per_batch": (data.clips_per_batch, 1),
-        "questions_per_clip": (data.questions_per_clip, 1),
-        "eval_clips_per_batch": (data.eval_clips_per_batch, 1),
-        "workers": (data.workers, 0),
-    }
+    check_data_numbers(data)
     checks: list[tuple[str, object, bool, str]] = [
-        *((f"data.{name}", value, value >= low, f"at least {low}") for name, (value, low) in counts.items()),
-        ("data.frames", data.frames, data.frames is None or data.frames >= 1, "at least 1, or null"),
         ("model.dim", model.dim, model.dim >= 1, "at least 1"),
         ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
         ("model.top_frames", model.top_frames, model.top_frames >= 1, "at least 1"),
@@ -210,6 +218,11 @@ def check_numbers(
             "1 with model.released_expert_order",
         ),
     ]
+    _refuse(checks)
+
+
+def _refuse(checks: Sequence[tuple[str, object, bool, str]]) -> None:
+    """Each a name, its value, whether it is right, and what is wanted."""
     for name, value, right, wanted in checks:
         if not right:
             raise UserError(f"{name} must be {wanted}, got {value}")

@@ -12,10 +12,9 @@ from torch.utils.data import DataLoader
 
 from .annotations import Question, Vocabulary, load_questions, load_vocabulary
 from .batches import GlobalBatches, PatientLoader
-from .config import DataConfig, ModelConfig
+from .config import DataConfig, ModelConfig, check_data_numbers
 from .data import AVQADataset, ClipSampler, Collate, Item, constant_features
 from .encoders import Encoders, FeatureDims, load_encoders
-from .errors import UserError
 from .features import FeatureSource, open_features, renamed
 from .prompts import declarative
 from .question_store import QuestionStore
@@ -123,7 +122,7 @@ def prepare(
     Raises:
         UserError: a file is missing, broken or of another shape, or names something unknown.
     """
-    _check_sizes(data)
+    check_data_numbers(data)
     vocabulary = load_vocabulary(data.answers)
     paths: dict[str, Path | None] = {"train": data.train, "val": data.val, "test": data.test}
     questions = {split: load_questions(path, vocabulary) for split in splits if (path := paths[split]) is not None}
@@ -151,11 +150,3 @@ def feature_dims(dims: FeatureDims, constant: bool) -> dict[str, int]:
     if constant:
         widths = dict.fromkeys(widths, 1)
     return widths | {"question": dims.question, "words": dims.words}
-
-
-def _check_sizes(data: DataConfig) -> None:
-    for name in ("clips_per_batch", "questions_per_clip", "eval_clips_per_batch"):
-        if getattr(data, name) < 1:
-            raise UserError(f"data.{name} must be at least 1, got {getattr(data, name)}")
-    if data.workers < 0:
-        raise UserError(f"data.workers must be at least 0, got {data.workers}")
