@@ -18,7 +18,7 @@ setup: $(VENV)/.installed ## make the environment in .venv
 $(VENV)/.installed: pyproject.toml constraints.txt requirements-nodeps.txt
 	@echo "Setting up $(VENV): a few minutes, most of it PyTorch."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PIP) -c constraints.txt -e ".[avqa,dev,hub,onnx]"
+	$(PIP) -c constraints.txt -e ".[avqa,dev,docs,hub,onnx,serve]"
 	$(PIP) -c constraints.txt --no-deps -r requirements-nodeps.txt
 	@touch $@
 
