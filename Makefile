@@ -8,7 +8,8 @@ DEMO_RUN ?= runs/demo
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table dropins measure readme test test-all check format bench gpu clean
+.PHONY: help setup demo table dropins measure readme docs docs-serve dist test test-all test-browser test-dist check format \
+	bench gpu clean
 
 help: ## list what one can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,17 +51,38 @@ measure: setup ## the README's training step and loaders, on a machine with noth
 readme: setup ## write the recorded figures and features into the pages and draw the charts again
 	$(PY) -m examples.avqa.readme
 	$(PY) -m docs.features
+	$(PY) -m docs.badges
 	$(PY) -m benchmarks table --readme
 	$(PY) -m benchmarks plot
 
+# The theme's note on MkDocs 2, which this project does not use (docs/decisions.md), is no warning of the build.
+docs: setup ## build the site into build/site, every warning an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "The site: build/site/index.html"
+
+docs-serve: setup ## the site on this machine while one writes
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --dev-addr 127.0.0.1:8000
+
 # The second run takes the Triton kernels themselves through the interpreter.
 test: setup ## the tests one runs before each commit (under 3 minutes)
-	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
-	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu" tests/kernels \
+	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser"
+	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" tests/kernels \
 		--ignore tests/kernels/test_machine_code.py
 
 test-all: test ## those and the slow ones: what CI runs
-	$(PY) -m pytest -n $(WORKERS) -m "slow and not gpu"
+	$(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser"
+
+test-browser: setup ## the page to ask on and the site, clicked through in Chromium (apt-get install chromium)
+	$(PY) -m pytest -m browser tests
+
+dist: setup ## sdist and wheel into dist/, checked
+	rm -rf dist
+	$(PY) -m build
+	$(PY) -m twine check --strict dist/*
+	$(VENV)/bin/check-wheel-contents dist/*.whl
+
+test-dist: setup ## sdist and wheel in new environments, with the library's tests (minutes)
+	$(PY) -m tests.distribution
 
 check: setup ## lint, format, types
 	$(VENV)/bin/ruff check .

@@ -36,6 +36,22 @@ def published(results: Results) -> str:
     return markdown([*header, *more], lines, text_columns=2) if lines else ""
 
 
+def published_short(results: Results) -> str:
+    """This layer alone at the three sizes, as a multiple of the published computation."""
+    lines = []
+    for case in results.cases("published"):
+        row, base = (results.row("published", case, name) for name in ("layer", "published"))
+        if row is None or base is None or row.reason or base.reason:
+            lines.append([sizes(case), *["no number"] * 4])
+            continue
+        faster = [ratio(base.times.get(which), row.times.get(which)) for which in ("forward", "both")]
+        memory = "–" if not row.memory or not base.memory else f"1/{base.memory / row.memory:.0f}"
+        work = "–" if not row.flops or not base.flops else f"{row.flops / base.flops:.2f}"
+        lines.append([sizes(case), *faster, memory, work])
+    header = ("B, T, D, E, K", "forward, times as fast", "forward and backward", "peak memory", "FLOPs")
+    return markdown(header, lines) if lines else ""
+
+
 def pool(results: Results) -> str:
     """The kernel's rate against that of a plain matrix product."""
     lines = []
@@ -145,6 +161,7 @@ def grid_summary(results: Results) -> str:
 
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[Results], str]]] = {
     "published": (("published",), published),
+    "published-short": (("published",), published_short),
     "pool": (("pool",), pool),
     "growth": (("growth",), growth),
     "axes": (("axes",), axes),

@@ -47,7 +47,7 @@ def plot_history(
     Raises:
         ValueError: an empty history, another share, or another number of steps.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, routing_statistics
         >>> from gaussian_moe.plot import plot_history

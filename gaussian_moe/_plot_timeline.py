@@ -45,7 +45,9 @@ def plot_timeline(
     Args:
         routing: what a layer returned.
         index: which clip, or (clip, question).
-        key_padding_mask, lengths, times: what the layer was given.
+        key_padding_mask: [B, T] bool, as the layer was given it.
+        lengths: [B] integers, as the layer was given them.
+        times: [B, T] or [T], as the layer was given them.
         duration: [B] or a number, length of each clip, in the unit of `times` if there are any. Without it time is a
             fraction of the clip.
         start: [B] or a number, when each clip starts, in the unit of `duration`.
@@ -61,7 +63,7 @@ def plot_timeline(
     Raises:
         ValueError: an index of another number of dimensions than questions have, or as `expert_spans`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import TemporalMoE
         >>> from gaussian_moe.plot import plot_timeline

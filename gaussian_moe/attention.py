@@ -35,7 +35,7 @@ class Attention(VersionedModule):
     Raises:
         ValueError: `heads` does not divide `dim`, `dropout` is not in [0, 1), or another backend.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe.attention import Attention
         >>> Attention(16, heads=4)(torch.randn(2, 1, 16), torch.randn(2, 60, 16)).shape

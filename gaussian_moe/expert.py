@@ -36,15 +36,16 @@ class GaussianExpert(VersionedModule):
         hidden_dim: H, by default D/2.
         num_experts: E.
         released_expert_order: the published code's indexing; see `TemporalMoE`.
-        window, normalization: the form of the weights over time, where they follow from centers and stds; see
+        window: the form of the weights over time, where they follow from centers and stds; see
             `functional.gaussian_weights`.
+        normalization: likewise.
         activation: "relu", "gelu" or "silu".
         backend: "auto", "triton" or "torch".
 
     Raises:
         ValueError: a size below 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import GaussianExpert, QuestionRouter
         >>> question, frames = torch.randn(2, 16), torch.randn(2, 60, 16)

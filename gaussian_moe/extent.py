@@ -18,7 +18,7 @@ from .timeline import Timing, extent, padding_from_lengths
 class Extent(NamedTuple):
     """When each clip starts and how long it lasts, in the unit of its times.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import clip_extent
         >>> clip_extent(torch.tensor([[3.0, 4.0, 5.0]]))
@@ -56,7 +56,7 @@ def clip_extent(
     Raises:
         ValueError: a wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import TemporalMoE, best_span, clip_extent
         >>> moe, times, lengths = TemporalMoE(16, heads=4), torch.arange(60) / 2 + 10, torch.tensor([60, 21])

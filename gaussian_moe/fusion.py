@@ -33,7 +33,7 @@ class QuestionFusion(VersionedModule):
     Raises:
         ValueError: a size below 1, `heads` that does not divide `dim`, or another backend.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionFusion
         >>> audio, video, words = torch.randn(2, 60, 16), torch.randn(2, 60, 16), torch.randn(2, 9, 16)

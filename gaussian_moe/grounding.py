@@ -54,7 +54,7 @@ def expert_spans(
     Raises:
         ValueError: `num_stds` below 0, `start` without `duration`, or a wrong shape.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import TemporalMoE, expert_spans
         >>> moe = TemporalMoE(dim=16, num_experts=7, top_k=3, heads=4)
@@ -102,7 +102,7 @@ def best_span(
     Raises:
         ValueError: another rule, or as `expert_spans`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import Routing, best_span
         >>> centers, gates = torch.tensor([[0.2, 0.7, 0.75]]), torch.tensor([[0.4, 0.3, 0.3]])
@@ -134,7 +134,7 @@ def gated_timeline(routing: Routing) -> Tensor:  # [B, T]
     Raises:
         ValueError: a routing without weights.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, gated_timeline
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=3, heads=4)
@@ -168,7 +168,9 @@ def peak_span(
         routing: with its weights, [B, K, T] or [B, Q, K, T]; or any weights over time [B, T] or [B, Q, T], at least
             0: those of an attention, to compare.
         threshold: share of the peak, in (0, 1].
-        key_padding_mask, lengths, times: what the layer was given.
+        key_padding_mask: [B, T] bool, as the layer was given it.
+        lengths: [B] integers, as the layer was given them.
+        times: [B, T] or [T], as the layer was given them.
         duration: [B] or a number, length of each clip, in the unit of `times` if there are any; spans are fractions
             without it.
         start: [B] or a number, when each clip starts, in the unit of `duration`.
@@ -179,7 +181,7 @@ def peak_span(
     Raises:
         ValueError: a routing without weights, `threshold` outside (0, 1], `start` without `duration`, a wrong shape.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, peak_span
         >>> router, frames = QuestionRouter(dim=16, heads=4), torch.randn(2, 60, 16)

@@ -226,7 +226,7 @@ class TemporalMoE(moe.TemporalMoE, PretrainedMixin, tags=["video-question-answer
     `gaussian_moe.TemporalMoE` with `save_pretrained`, `from_pretrained` and `push_to_hub`; arguments, results and state
     dict are the same.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> from gaussian_moe.hub import TemporalMoE
         >>> moe = TemporalMoE(dim=16, num_experts=7, top_k=3, heads=4).eval()

@@ -36,7 +36,8 @@ def check_inputs(
         lengths: [B] integers.
         times: [B, T] or [T], when each frame was taken.
         duration: [B] or a number, each clip's length in the unit of `times`.
-        cu_seqlens, max_seqlen: where packed clips start, and the longest one's number of frames.
+        cu_seqlens: [B + 1] integers, where packed clips start and the last one ends.
+        max_seqlen: the longest packed clip's number of frames.
 
     Raises:
         ValueError: a shape or dtype that the layers refuse, frames that hold NaN or infinity outside the padding,
@@ -45,7 +46,7 @@ def check_inputs(
             finite or all equal, a duration that is not positive, that the times exceed, or of which the times of
             every clip span less than half (two different units).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import check_inputs
         >>> check_inputs(torch.randn(2, 60, 16), lengths=torch.tensor([60, 31]))

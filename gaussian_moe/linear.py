@@ -21,7 +21,7 @@ class Linear(nn.Linear):
     Raises:
         ValueError: another backend.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe.linear import Linear
         >>> Linear(768, 512)(torch.randn(2, 60, 768)).shape

@@ -44,7 +44,7 @@ def load_balance_loss(
     Raises:
         ValueError: a wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import Routing, load_balance_loss
         >>> gate, experts = torch.ones(4, 1), torch.tensor([[0], [1], [2], [3]])
@@ -85,7 +85,7 @@ def importance_loss(
     Raises:
         ValueError: a wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, importance_loss
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=7, heads=4)
@@ -124,7 +124,7 @@ def router_z_loss(
     Raises:
         ValueError: a wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, router_z_loss
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=3, heads=4)
@@ -162,7 +162,7 @@ def gaussian_diversity_loss(
     Raises:
         ValueError: a routing without weights, or a wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, gaussian_diversity_loss
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=3, heads=4)

@@ -38,16 +38,22 @@ class TemporalMoE(VersionedModule):
             sample (b T + t) mod B, so that answers depend on the batch. True reproduces that, to evaluate weights
             released with it as they were trained (torch path, no padding, one question a clip).
         backend: "auto", "triton" or "torch"; "auto" follows the environment variable GAUSSIAN_MOE_BACKEND.
-        temperature, noise, expert_dropout: how the router chooses; see `QuestionRouter`.
-        window, normalization, num_gaussians, learned_anchors, min_std, max_std: how experts look over time; see
-            `QuestionRouter`.
-        activation: "relu", "gelu" or "silu", of the experts' hidden layer.
+        temperature: divides the router's logits; below 1 gates are sharper.
+        noise: in training, standard deviation of normal noise on the logits.
+        expert_dropout: in training, probability that an expert cannot be chosen for a clip.
+        window: "gaussian", "laplace" or "box", the form of the weights over time.
+        normalization: "peak", "sum" or "none", of the weights.
+        num_gaussians: M, windows of each expert, of which it sees the sum.
+        learned_anchors: anchors are a parameter, initialised to the fixed ones.
+        min_std: smallest std of an expert, a fraction of the clip.
+        max_std: largest std of an expert, a fraction of the clip.
+        activation: "relu", "gelu" or "silu", of the experts' hidden layer. More on each of these: `QuestionRouter`.
 
     Raises:
         ValueError: a size below 1, `top_k` above `num_experts`, `heads` that does not divide `dim`, an unknown name,
             a number outside its range, or `backend="triton"` with what has no kernel.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import TemporalMoE
         >>> moe = TemporalMoE(dim=512, num_experts=7, top_k=3)

@@ -11,7 +11,7 @@ from torch import Tensor
 class Spans(NamedTuple):
     """Stretches of time with a confidence, all of one shape: fractions of the clip, or seconds.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import Spans
         >>> spans = Spans(torch.tensor([0.2]), torch.tensor([0.4]), torch.tensor([0.9]))
@@ -46,7 +46,7 @@ def temporal_iou(a: Span, b: Span) -> Tensor:
     Raises:
         ValueError: a tensor in place of a pair.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import temporal_iou
         >>> temporal_iou((torch.tensor([0.0, 1.0]), torch.tensor([4.0, 2.0])), (torch.tensor(2.0), torch.tensor(6.0)))
@@ -75,7 +75,7 @@ def temporal_iop(prediction: Span, truth: Span) -> Tensor:
     Raises:
         ValueError: a tensor in place of a pair.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import temporal_iop
         >>> temporal_iop((torch.tensor(0.0), torch.tensor(4.0)), (torch.tensor(3.0), torch.tensor(9.0)))

@@ -31,7 +31,7 @@ class PatchFusion(VersionedModule):
     Raises:
         ValueError: a size below 1, `heads` that does not divide `dim`, or another backend.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import PatchFusion
         >>> patches, audio, video = torch.randn(2, 60, 14, 16), torch.randn(2, 60, 16), torch.randn(2, 60, 16)

@@ -29,7 +29,7 @@ class ProgressiveRefiner(VersionedModule):
     Raises:
         ValueError: a size below 1, `heads` that does not divide `dim`, or another backend.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import ProgressiveRefiner
         >>> ProgressiveRefiner(16, heads=4)(torch.randn(2, 16), torch.randn(2, 3, 16)).shape

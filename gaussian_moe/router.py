@@ -67,17 +67,19 @@ class QuestionRouter(VersionedModule):
         expert_dropout: in training, probability that an expert cannot be chosen for a clip; the others' gates are
             renormalised, and where all would drop out none does (Zhao et al., Recommending What Video to Watch
             Next, RecSys 2019).
-        window, normalization: the form of the weights over time; see `functional.gaussian_weights`.
+        window: the form of the weights over time; see `functional.gaussian_weights`.
+        normalization: of the weights; see `functional.gaussian_weights`.
         num_gaussians: M, windows of each expert, of which it sees the sum; their anchors divide the expert's part
             of the clip evenly, and the same linear layer also gives their shares.
         learned_anchors: anchors are a parameter, initialised to the fixed ones.
-        min_std, max_std: range of an expert's std, fractions of the clip.
+        min_std: smallest std of an expert, a fraction of the clip.
+        max_std: largest std of an expert, a fraction of the clip.
 
     Raises:
         ValueError: a size below 1, `top_k` above `num_experts`, `heads` that does not divide `dim`, an unknown name,
             or a number outside its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=3, heads=4)
@@ -182,7 +184,8 @@ class QuestionRouter(VersionedModule):
             lengths: [B] integers, valid frames at the start of each clip; instead of the mask.
             times: [B, T] or [T], when each frame was taken, in any unit; evenly spaced where not given.
             duration: [B] or a number, each clip's length in the unit of `times`.
-            cu_seqlens, max_seqlen: where packed clips start, and the longest one's number of frames.
+            cu_seqlens: [B + 1] integers, where packed clips start and the last one ends.
+            max_seqlen: the longest packed clip's number of frames.
             return_weights: also the weights over time, [B, (Q,) K, T].
 
         Returns:

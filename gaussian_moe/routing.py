@@ -13,7 +13,7 @@ class Routing(NamedTuple):
     B stands for the leading dimensions of the question ([B], or [B, Q] for Q questions about one clip); E experts,
     K experts in use, T frames. Fields are read by name; new ones are only ever added at the end.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=3, heads=4)

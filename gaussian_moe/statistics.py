@@ -19,7 +19,7 @@ class RoutingStatistics(NamedTuple):
 
     Experts are numbered as in `Routing.indices`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import QuestionRouter, routing_statistics
         >>> router = QuestionRouter(dim=16, num_experts=7, top_k=3, heads=4)
@@ -86,7 +86,7 @@ def routing_statistics(
     Raises:
         ValueError: a wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe import Routing, routing_statistics
         >>> gates, indices = torch.tensor([[0.75, 0.25], [0.5, 0.5]]), torch.tensor([[0, 2], [2, 1]])

@@ -24,7 +24,7 @@ class CrossModalFusion(nn.Module):
     Raises:
         ValueError: `heads` does not divide `dim`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from examples.avqa.cross_modal import CrossModalFusion
         >>> audio, video = CrossModalFusion(16, heads=4)(torch.randn(2, 60, 16), torch.randn(2, 60, 16))

@@ -10,7 +10,7 @@ from torch import Tensor
 def processes() -> tuple[int, int]:
     """The number of this process and how many there are.
 
-    Example:
+    Examples:
         >>> processes()
         (0, 1)
     """

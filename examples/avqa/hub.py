@@ -16,7 +16,7 @@ class QATiger(
     state dict are the same. Features, whitening and the order of the answers belong to a run and are not saved here:
     tell them in `model_card_kwargs={"details": ...}`.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> from examples.avqa.hub import QATiger
         >>> model = QATiger(audio_dim=8, video_dim=24, patch_dim=20, dim=16, num_answers=42)

@@ -52,7 +52,7 @@ class QATiger(nn.Module):
         ValueError: a size below 1, `top_k` above `num_experts`, `heads` that does not divide `dim`, an unknown
             `pooling`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = QATiger(audio_dim=8, video_dim=24, patch_dim=20, dim=16, num_answers=42)
         >>> out = model(

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 class QuestionMean(Metric):
     """Mean weighted by numbers of questions. torchmetrics' own drops the weights where it is told to keep NaN.
 
-    Example:
+    Examples:
         >>> mean = QuestionMean()
         >>> mean.update(torch.tensor(2.0), torch.tensor(3))
         >>> mean.update(torch.tensor(6.0), torch.tensor(1))

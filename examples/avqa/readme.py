@@ -16,10 +16,10 @@ from .files import write_text
 from .measure.costs_table import costs_table
 from .measure.loader_table import loader_table
 from .measure.tables import parts, training_step
-from .results import tables_from_json, to_markdown
+from .results import AccuracyTable, tables_from_json, to_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduce.md", ROOT / "docs" / "dropins.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("concerts", "dropins", "reproduce")))
 """What holds blocks of recorded figures."""
 RECORDED = Path(__file__).with_name("recorded")
 DROPINS = ("top_frames", "video_backbone", "grounding")
@@ -41,10 +41,26 @@ def rendered(text: str) -> str:
 
 def accuracies(record: Any, path: Path) -> str:
     """What `compare --record` wrote: accuracies by question type."""
-    table = to_markdown(tables_from_json(record["tables"], path))
+    return f"{to_markdown(tables_from_json(record['tables'], path))}\n{_runs(record)}"
+
+
+def _runs(record: Any) -> str:
     seeds = record["settings"]["seed"]
     runs = f"{len(seeds)} seeds, mean ± standard deviation" if isinstance(seeds, list) else f"seed {seeds}"
-    return f"{table}\nAccuracy in per cent, {runs}. {recorded_on(record['provenance'])}"
+    return f"Accuracy in per cent, {runs}. {recorded_on(record['provenance'])}"
+
+
+SHORT = ("AV-Temp", "which instrument starts first or last", "All")
+"""The rows of the README's table of accuracies."""
+
+
+def accuracies_short(record: Any, path: Path) -> str:
+    """Some rows of `accuracies`."""
+    tables = {}
+    for name, table in tables_from_json(record["tables"], path).items():
+        rows = {row.name: row for row in table.rows}
+        tables[name] = AccuracyTable(tuple(rows[wanted] for wanted in SHORT))
+    return f"{to_markdown(tables)}\n{_runs(record)}"
 
 
 def dropin(record: Any, path: Path) -> str:
@@ -62,6 +78,7 @@ def recorded_on(made: Mapping[str, str]) -> str:
 
 RENDERERS: dict[str, Callable[[Any, Path], str]] = {
     "concerts": accuracies,
+    "concerts_short": accuracies_short,
     "costs": lambda record, path: costs_table(record),
     **{f"dropins_{name}": dropin for name in DROPINS},
     "loader": loader_table,
@@ -70,6 +87,7 @@ RENDERERS: dict[str, Callable[[Any, Path], str]] = {
 }
 """Block -> what makes Markdown of the value in recorded/BLOCK.json; the path is for messages."""
 _FILES = {
+    "concerts_short": "concerts",
     "training_step_parts": "training_step",
     **{f"dropins_{name}": f"../../dropins/recorded/{name}" for name in DROPINS},
 }

@@ -46,7 +46,7 @@ class StoredClip(NamedTuple):
 class Layout:
     """How every clip is written: its modalities side by side, in the order of `MODALITIES`, filled up to a page.
 
-    Example:
+    Examples:
         >>> layout = Layout({name: StoredModality("float16", (4,)) for name in MODALITIES})
         >>> layout.size(frames=100), layout.starts(frames=100)
         (4096, {'audio': 0, 'video': 800, 'patches': 1600})

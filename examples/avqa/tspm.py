@@ -42,7 +42,7 @@ class TSPM(nn.Module):
     Raises:
         ValueError: `count` is below 1, or `heads` does not divide `dim`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from examples.avqa.tspm import TSPM
         >>> model = TSPM(audio_dim=8, video_dim=24, patch_dim=20, question_dim=24, dim=16)

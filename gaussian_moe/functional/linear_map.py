@@ -35,7 +35,7 @@ def linear(
         bias: [N].
         backend: "auto", or "torch" for `F.linear` everywhere.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe.functional import linear
         >>> linear(torch.randn(2, 60, 768), torch.randn(512, 768)).shape

@@ -57,15 +57,20 @@ def gaussian_expert_pool(
         gates: [B, K] or [B, Q, K], weight of each expert in use.
         indices: same shape, int64, which expert that is.
         weights: [B, K, T] or [B, Q, K, T], weight of each frame for each expert in use; or None.
-        weight1, bias1, weight2, bias2: the bank of experts, [E, H, D], [E, H], [E, D, H], [E, D].
-        centers, stds: shape of `gates`, fractions of the clip; wanted exactly where `weights` is None.
+        weight1: [E, H, D], the experts' first layers.
+        bias1: [E, H], their biases.
+        weight2: [E, D, H], the experts' second layers.
+        bias2: [E, D], their biases.
+        centers: shape of `gates`, fractions of the clip; wanted, with `stds`, exactly where `weights` is None.
+        stds: shape of `gates`, fractions of the clip.
         shares: [B, K, M] or [B, Q, K, M], where each expert looks through a sum of M windows; centers and stds then
             have this shape.
         key_padding_mask: [B, T] bool, True = ignore.
         lengths: [B] integers, number of valid frames at the start of each clip; instead of the mask.
         times: [B, T] or [T], when each frame was taken, in any unit; read with centers and stds only.
         duration: [B] or a number, length of each clip in the unit of `times`.
-        window, normalization: as in `gaussian_weights`; weights that are given are taken as they are.
+        window: as in `gaussian_weights`; weights that are given are taken as they are.
+        normalization: likewise.
         activation: "relu", "gelu" or "silu"; ReLU has a kernel.
         per_expert: each expert's own `sum_t g_kt f_e(k)(x_t)` instead, without the gates.
         released_expert_order: frame t of sample b takes the experts of sample (b T + t) mod B, as the published
@@ -79,7 +84,7 @@ def gaussian_expert_pool(
     Raises:
         ValueError: a wrong shape or dtype, an unknown name, or a request that cannot be met.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe.functional import gaussian_expert_pool
         >>> frames, gates, indices = torch.randn(2, 60, 8), torch.ones(2, 1), torch.tensor([[2], [0]])

@@ -58,7 +58,7 @@ def gaussian_weights(
     Raises:
         ValueError: a wrong shape or dtype, an unknown window or normalization, or a backend that is not there.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gaussian_moe.functional import gaussian_weights
         >>> g = gaussian_weights(torch.tensor([[0.5]]), torch.tensor([[0.1]]), torch.zeros(1, 5, 8))

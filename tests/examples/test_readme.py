@@ -122,7 +122,7 @@ def test_the_committed_pages_are_up_to_date(page: Path) -> None:
     assert rendered(text) == text
 
 
-@pytest.mark.parametrize("page", sorted([readme.ROOT / "README.md", *(readme.ROOT / "docs").glob("*.md")]))
+@pytest.mark.parametrize("page", sorted([readme.ROOT / "README.md", *(readme.ROOT / "docs").rglob("*.md")]))
 def test_what_a_committed_page_links_to_in_the_tree_is_there(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []

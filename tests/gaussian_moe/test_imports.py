@@ -16,7 +16,7 @@ ALLOWED = {
     "kernels": set(),
     "gaussian_moe": {"gaussian_moe"},
     "benchmarks": {"gaussian_moe", "benchmarks"},
-    "docs": {"docs"},
+    "docs": {"docs", "examples", "gaussian_moe"},
     "examples": {"gaussian_moe", "examples"},
 }
 

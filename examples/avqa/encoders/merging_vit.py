@@ -45,7 +45,7 @@ class MergingViT(nn.Module):
     Raises:
         ValueError: not one number a block, or sizes that do not divide.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from examples.avqa.encoders.merging_vit import MergingViT, ViTSize
         >>> vit = MergingViT(ViTSize(picture=32, patch=8, dim=16, depth=2, heads=2, mlp=32), merges=(5, 5))

@@ -180,7 +180,7 @@ class PublishedQATiger(nn.Module):
         dropout: rate everywhere.
         released_order: the published indexing, with which an answer depends on its batch.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from examples.avqa.measure.published import PublishedQATiger
         >>> model = PublishedQATiger(audio_dim=8, video_dim=24, patch_dim=20, dim=16)
