@@ -43,7 +43,8 @@ def padding_from_lengths(
     if key_padding_mask is not None:
         raise ValueError("key_padding_mask and lengths describe the same thing; give one of them")
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise ValueError(f"lengths must be an integer tensor, got {lengths.dtype}")
+        hint = "give a mask as key_padding_mask" if lengths.dtype == torch.bool else "call lengths.long()"
+        raise ValueError(f"lengths must be an integer tensor, got {lengths.dtype}; {hint}")
     _checks.shape("lengths", lengths, [num_clips])
     return torch.arange(num_frames, device=frames.device) >= lengths.unsqueeze(-1)
 
