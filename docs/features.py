@@ -29,6 +29,25 @@ INTRODUCTION = """\
 What the layers have, beside QA-TIGER's published code and libraries for mixtures of experts. This page is written from
 `docs/features.json` by `python -m docs.features`.
 
+## Which library for what
+
+- **A question, or another query, about a clip or any other sequence, pooled to one vector, where it matters *when* the
+  answer is:** this library. It takes padding, times in seconds and many questions a clip, and returns where it looked.
+- **The published training, line by line, or the authors' checkpoint in the code that it was made with:**
+  [QA-TIGER](https://github.com/AIM-SKKU/QA-TIGER). A file of weights under its names loads here, too, in both orders of
+  experts ([how](reproduce.md#4-released-weights)). Its answers depend on the batch, and it knows neither padding nor
+  lengths.
+- **A feed-forward layer in a language model, where each token chooses its experts:** not this library, which routes
+  once for each question. scattermoe is small and in Triton, without expert parallelism; megablocks and Tutel spread
+  experts over many GPUs and know capacities, Tutel runs on CPUs as well; Liger-Kernel patches Hugging Face models;
+  torchtitan is a whole trainer; st-moe-pytorch is plain PyTorch to read and to change.
+- **One vector a clip, and time does not matter:** the mean over frames, which needs no library. Where time matters it
+  lost in [the drop-ins](dropins.md).
+- **When a thing that the question names happens, learnt from answers alone:** plain attention, and a span cut from its
+  weights. `TemporalMoE` in its place was worse, Gaussians as a mask over it as good: [the drop-ins](dropins.md) again.
+
+## How to read the tables
+
 | | means |
 |---|---|
 | ✓ | yes; for this library a test shows it, named below the table |

@@ -6,7 +6,6 @@ source/, so that the site is complete by itself, at the commit it was built from
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -96,7 +95,7 @@ def _content(target: str, root: Path) -> str:
         shown = [name for name in names if not name.startswith((".", "__pycache__"))]
         return _front(target) + f"# `{target}/`\n\n" + "\n".join(f"- `{name}`" for name in shown) + "\n"
     if path.suffix == ".npz":
-        return _front(target) + f"# `{target}`\n\nA file of {os.path.getsize(path):,} bytes.\n"
+        return _front(target) + f"# `{target}`\n\nA file of {path.stat().st_size:,} bytes.\n"
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text

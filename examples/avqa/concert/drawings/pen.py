@@ -155,7 +155,7 @@ class Pen:
         height = np.asarray(small, dtype=np.float32) / 255
         fall = np.gradient(height)
         light = np.clip(1 + relief * 3 * (fall[0] + fall[1]), 0.45, 1.6)
-        sheet = Image.fromarray(np.uint8(light * 100)).resize(self.image.size, Image.Resampling.BILINEAR)
+        sheet = Image.fromarray((light * 100).astype(np.uint8)).resize(self.image.size, Image.Resampling.BILINEAR)
         colours = np.asarray(self.image, dtype=np.float32).copy()
         colours[..., :3] *= np.asarray(sheet, dtype=np.float32)[..., None] / 100
         return Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8), "RGBA")
