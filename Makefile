@@ -57,7 +57,7 @@ readme: setup ## write the recorded figures and features into the pages and draw
 
 # The theme's note on MkDocs 2, which this project does not use (docs/decisions.md), is no warning of the build.
 docs: setup ## build the site into build/site, every warning an error
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "The site: build/site/index.html"
 
 docs-serve: setup ## the site on this machine while one writes
