@@ -1,4 +1,4 @@
-"""Writes the recorded tables into README.md and docs/*.md, between `<!-- measured: NAME -->` and `<!-- end -->`."""
+"""Writes the recorded tables into README.md and the pages of docs/, between `<!-- measured: NAME -->` and `<!-- end -->`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tables import BLOCKS, block
 
 def documents(root: Path = ROOT) -> list[Path]:
     """The files that may hold blocks."""
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def rendered(text: str, results: Mapping[str, Results]) -> str:
