@@ -66,7 +66,7 @@ def _draw_asked(axes: Axes, asked: Asked, seconds: float, top: float) -> None:
             )
     mark = "right" if asked.answer == asked.predicted else f"wrong, it is {asked.answer}"
     said = f"“{asked.predicted}” with {asked.probability:.2f}: {mark}"
-    lines = textwrap.wrap(f"{asked.text}?", 52) + [said.replace("_", " ")]
+    lines = [*textwrap.wrap(f"{asked.text}?", 52), said.replace("_", " ")]
     axes.set_title("\n".join(lines), loc="left", fontsize=12, parse_math=False)
     axes.set(ylim=(0, 1.15 * top), ylabel="gate × weight")
     axes.locator_params(axis="y", nbins=3)

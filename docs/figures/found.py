@@ -50,25 +50,30 @@ def _answer(one: Watched, scenes: Mapping[str, Scene]) -> Player | None:
 
 
 def _row(topic: str, pairs: Sequence[tuple[Watched, Player]], scenes: Mapping[str, Scene]) -> Found:
-    uniform, own, others = [], {name: [] for name in MIXTURES}, {name: [] for name in MIXTURES}  # type: ignore[var-annotated]  # lists of floats
+    truths = []
     for one, player in pairs:
         frames = len(one.views[MIXTURES[0]].timeline)
-        truth = sounding(player, scenes[one.question.video_id].duration, frames)
-        uniform.append(float(truth.mean()))
-        for name in MIXTURES:
-            rest = [_shares(other, name) for other, _ in pairs if other is not one]
-            alike = [each for each in rest if len(each) == frames]
-            own[name].append(float(_shares(one, name) @ truth))
-            others[name].append(float(np.mean(alike, axis=0) @ truth) if alike else own[name][-1])
-    gains = {name: np.subtract(own[name], others[name]) for name in MIXTURES}
+        truths.append(sounding(player, scenes[one.question.video_id].duration, frames))
+    own, others = {}, {}
+    for name in MIXTURES:
+        shares = [_shares(one, name) for one, _ in pairs]
+        own[name] = np.array([share @ truth for share, truth in zip(shares, truths, strict=True)])
+        others[name] = np.array([_of_others(shares, place) @ truth for place, truth in enumerate(truths)])
     return Found(
         topic,
         len(pairs),
-        _mean(uniform),
+        _mean([truth.mean() for truth in truths]),
         {name: _mean(values) for name, values in own.items()},
         {name: _mean(values) for name, values in others.items()},
-        {name: round(float(gain.std(ddof=1) / len(gain) ** 0.5), 4) for name, gain in gains.items()},
+        {name: round(float((own[name] - others[name]).std(ddof=1) / len(pairs) ** 0.5), 4) for name in MIXTURES},
     )
+
+
+def _of_others(shares: Sequence[Array], place: int) -> Array:
+    """The mean of all shares but the one there, over clips of as many frames; alone of its length, uniform."""
+    alike = [other for n, other in enumerate(shares) if n != place and len(other) == len(shares[place])]
+    frames = len(shares[place])
+    return np.mean(alike, axis=0) if alike else np.full(frames, 1 / frames)
 
 
 def _shares(one: Watched, mixture: str) -> Array:
@@ -76,5 +81,5 @@ def _shares(one: Watched, mixture: str) -> Array:
     return timeline / max(float(timeline.sum()), 1e-12)
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float] | Array) -> float:
     return round(float(np.mean(values)), 4)

@@ -151,7 +151,7 @@ def found(record: Record) -> str:
 
 
 _WHOSE = ("others'", "own", "gain")
-_BLOCKS: Mapping[str, Callable[[Record], str]] = {
+BLOCKS: Mapping[str, Callable[[Record], str]] = {
     "idea_accuracy": accuracy,
     "idea_run": run,
     "idea_concert": concert,
@@ -163,9 +163,9 @@ _BLOCKS: Mapping[str, Callable[[Record], str]] = {
 
 
 def _block(name: str, record: Record) -> str:
-    if name not in _BLOCKS:
-        raise UserError(f"no block is called {name!r}; known are {', '.join(_BLOCKS)}")
-    return _BLOCKS[name](record)
+    if name not in BLOCKS:
+        raise UserError(f"no block is called {name!r}; known are {', '.join(BLOCKS)}")
+    return BLOCKS[name](record)
 
 
 def _is_ahead(tables: Mapping[str, AccuracyTable], system: str, name: str) -> bool:
