@@ -9,11 +9,11 @@ from .record import MIXTURES, POINTS, Kind, Record
 from .style import new_figure
 
 LINES = {
-    "first instrument": ("asked: who is first?", "#d55e00", "-"),
+    "first instrument": ("who is first?", "#d55e00", "-"),
     "second instrument": ("who is second?", "#e69f00", "--"),
     "last instrument": ("who is last?", "#0072b2", "-"),
-    "A-Count": ("counting by ear", "#009e73", ":"),
-    "V-Loc": ("where, by eye", "#6b6b6b", "-."),
+    "A-Count": ("A-Count, by ear", "#009e73", ":"),
+    "V-Loc": ("V-Loc, by eye", "#6b6b6b", "-."),
 }
 """Kinds that are drawn: their words, color and line. Whatever they show, they are these."""
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from docs.figures import __main__ as command
 from docs.figures import page, pictures, record
-from docs.figures.record import BINS, MIXTURES, POINTS, Record
+from docs.figures.record import BINS, MIXTURES, POINTS, Kind, Record
 from docs.figures.style import fingerprint
 from examples.avqa.errors import UserError
 
@@ -111,6 +112,46 @@ def test_types_that_others_win_are_named(committed: Record) -> None:
     # In the recorded table of the README: TSPM counts by ear better.
     assert re.search(r"TSPM in [^;]*A-Count", ahead)
     assert "AV-Temp" not in ahead.partition(". ")[0]
+
+
+def test_what_the_page_says_in_words_is_what_the_record_says(committed: Record) -> None:
+    """Another run may show something else: then the page wants other words."""
+
+    def kind(name: str) -> Kind:
+        found = committed.kind(name)
+        assert found is not None, name
+        return found
+
+    first, last, second = (kind(f"{name} instrument") for name in ("first", "last", "second"))
+    # A rough clock for the sound, early for the second too, and none for the sight.
+    early, late = slice(0, 2), slice(-2, None)
+    for each, leads, trails in ((first, early, late), (last, late, early)):
+        gates = each.looks["sound"].gates
+        assert sum(gates[leads]) > sum(gates[trails]) > 0.15
+    assert all(np.argmax(each.looks["sound"].timeline) < POINTS / 3 for each in (first, second))
+    assert all(np.argmax(each.looks["sight"].timeline) > 2 * POINTS / 3 for each in (first, second, last))
+    # Timelines follow the question and not the concert.
+    for row in committed.found:
+        assert all(abs(row.own[name] - row.others[name]) < 2 * row.gain_error[name] for name in MIXTURES)
+    of_first, _, of_last = committed.found
+    assert of_first.own["sound"] > 1.3 * of_first.uniform
+    assert of_last.own["sound"] <= of_last.uniform
+    assert of_first.own["sight"] < of_first.uniform < of_last.uniform < of_last.own["sight"]
+    # The same form of answer, the same gates; another form, others.
+    for name in MIXTURES:
+        gates = {
+            topic: np.array(kind(topic).looks[name].gates) for topic in ("count heard", "count seen", "heard", "seen")
+        }
+        for form in ("count heard", "count seen"), ("heard", "seen"):
+            within = np.abs(gates[form[0]] - gates[form[1]]).sum()
+            assert 2 * within < np.abs(gates["count heard"] - gates["heard"]).sum()
+    # The concert's second answer is its first one again.
+    asked = committed.example.asked
+    assert asked[0].predicted == asked[1].predicted == asked[0].answer != asked[1].answer
+    # Some centers stand in the bin at a bound more than anywhere else.
+    for name in MIXTURES:
+        middle = [row[expert * 8 : expert * 8 + 8] for expert, row in enumerate(committed.spreads[name].centers)]
+        assert sum(max(row) in (row[0], row[-1]) and max(row) > 0.4 * sum(row) for row in middle) >= 2
 
 
 def _drop(name: str) -> Callable[[dict[str, Any]], None]:
