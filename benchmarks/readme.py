@@ -1,4 +1,4 @@
-"""Writes the recorded tables into README.md and docs/**/*.md, between `<!-- measured: NAME -->` and `<!-- end -->`."""
+"""Writes the recorded tables into README.md and docs, between `<!-- measured: NAME -->` and `<!-- end -->`."""
 
 from __future__ import annotations
 

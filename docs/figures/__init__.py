@@ -1,0 +1,1 @@
+"""The pictures and tables of docs/idea.md, drawn from recorded files: `python -m docs.figures --help`."""
