@@ -20,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -32,6 +32,10 @@ EXTRAS = "hub,onnx,plot"
 """The extras that are the library's, not the example's."""
 TOOLS = ("hypothesis", "numpy", "pytest", "pytest-xdist")
 TESTED = ("tests/gaussian_moe", "tests/kernels")
+KERNELS = ("tests/kernels",)
+NEW = {"PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+INTERPRET = {"TRITON_INTERPRET": "1"}
+INTERPRETED = "{}, kernels interpreted"
 FAST = "not slow and not gpu and not browser"
 NEEDED = ("tests", "examples", "pyproject.toml")
 """What the tests need of an unpacked sdist. None of it holds the library."""
@@ -71,6 +75,7 @@ class Options:
     only: str
     python: str
     torch: str
+    interpreter: bool
     workers: int
     folder: Path
     started: float
@@ -79,7 +84,13 @@ class Options:
         """A line of progress, with the seconds so far."""
         print(f"[{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
 
-    def run(self, what: str, command: Sequence[str | Path], folder: Path | None = None) -> str:
+    def run(
+        self,
+        what: str,
+        command: Sequence[str | Path],
+        folder: Path | None = None,
+        environment: Mapping[str, str] = NEW,
+    ) -> str:
         """Runs a step, says now and then that it still does, and returns its standard output.
 
         Raises:
@@ -93,7 +104,7 @@ class Options:
             process = subprocess.Popen(
                 [str(part) for part in command],
                 cwd=folder or self.folder,
-                env=kept | {"PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+                env={**kept, **NEW, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -196,7 +207,7 @@ def site_packages(python: Path) -> Path:
     return Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
 
 
-def tested(options: Options, archive: Path, python: Path, source: Path) -> Outcome:
+def tested(options: Options, archive: Path, python: Path, source: Path) -> list[Outcome]:
     """The library's fast tests on what is installed, from a folder that has nothing else of the tree."""
     kind = "wheel" if archive.suffix == ".whl" else "sdist"
     folder = options.folder / f"tests-{kind}"
@@ -205,13 +216,31 @@ def tested(options: Options, archive: Path, python: Path, source: Path) -> Outco
         copy = shutil.copytree if (source / name).is_dir() else shutil.copy
         copy(source / name, folder / name)
     found = json.loads(options.run(f"{kind}: what is imported", [python, "-c", WHERE], folder).splitlines()[-1])
+    runs = [(f"{kind}: the library's tests with Python {found['python']}, torch {found['torch']}", kind, TESTED, {})]
+    if options.interpreter:
+        runs.append((f"{kind}: the kernels in Triton's interpreter", INTERPRETED.format(kind), KERNELS, INTERPRET))
+    return [
+        _tests(options, what, python, folder, paths, environment, {"kind": named, **found})
+        for what, named, paths, environment in runs
+    ]
+
+
+def _tests(
+    options: Options,
+    what: str,
+    python: Path,
+    folder: Path,
+    paths: Sequence[str],
+    environment: Mapping[str, str],
+    found: dict[str, str],
+) -> Outcome:
+    """One run of pytest."""
     report = folder / "report.xml"
-    pytest = [python, "-m", "pytest", "-n", str(options.workers), "-m", FAST, f"--junitxml={report}", *TESTED]
+    report.unlink(missing_ok=True)
+    pytest = [python, "-m", "pytest", "-n", str(options.workers), "-m", FAST, f"--junitxml={report}", *paths]
     began, failure = time.monotonic(), ""
     try:
-        options.run(
-            f"{kind}: the library's tests with Python {found['python']}, torch {found['torch']}", pytest, folder
-        )
+        options.run(what, pytest, folder, environment)
     except Failed as error:
         failure = str(error)
     if not report.exists():
@@ -220,11 +249,10 @@ def tested(options: Options, archive: Path, python: Path, source: Path) -> Outco
     if failure:
         print(failure, file=sys.stderr)
     if not passed and not failed:
-        raise Failed(f"{kind}: no test ran")
-    seconds = round(time.monotonic() - began)
+        raise Failed(f"{what}: no test ran")
     # pytest can fail where no test does.
     failed = max(failed, int(bool(failure)))
-    return Outcome(kind=kind, passed=passed, failed=failed, skipped=skipped, seconds=seconds, **found)
+    return Outcome(**found, passed=passed, failed=failed, skipped=skipped, seconds=round(time.monotonic() - began))
 
 
 def counted(report: Path) -> tuple[int, int, int]:
@@ -254,7 +282,7 @@ def distribution(options: Options, dist: Path | None, out: Path | None) -> list[
     for archive in (wheel, sdist):
         if options.only in ("", "wheel" if archive is wheel else "sdist"):
             python = installed(options, archive, source, first)
-            outcomes.append(tested(options, archive, python, source))
+            outcomes += tested(options, archive, python, source)
             first = first or python
     print(f"\n{sdist.name}: {sdist.stat().st_size / 2**20:.2f} MB")
     print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.2f} MB")
@@ -269,6 +297,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", choices=["checks", "wheel", "sdist"], default="", help="test that alone, or nothing")
     parser.add_argument("--dist", type=Path, help="test the sdist and wheel of this folder, and build nothing")
     parser.add_argument("--out", type=Path, help="keep what is built in this folder")
+    parser.add_argument("--interpreter", action="store_true", help="test the kernels in Triton's interpreter, too")
     parser.add_argument("--workers", type=int, default=2, help="tests at a time (default: 2)")
     parser.add_argument("--record", type=Path, help="add the result to this file, such as docs/compatibility.json")
     return parser.parse_args(given)
@@ -285,7 +314,8 @@ def main(given: Sequence[str] | None = None) -> int:
         folder = Path(name).resolve()
         (folder / "logs").mkdir()
         # Absolute, but not resolved: a virtual environment's Python is a link.
-        options = Options(asked.only, os.path.abspath(python), asked.torch, asked.workers, folder, time.monotonic())
+        chosen = (asked.only, str(Path(python).absolute()), asked.torch, asked.interpreter, asked.workers)
+        options = Options(*chosen, folder, time.monotonic())
         try:
             outcomes = distribution(options, asked.dist and asked.dist.resolve(), asked.out)
         except Failed as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -51,18 +50,19 @@ def add(path: Path, outcome: Outcome, tree: str, torch: str) -> None:
     """Writes the result into the file, in place of an older one with the same kind, Python and torch."""
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     minor = ".".join(outcome.python.split(".")[:2])
-    command = f"python -m tests.distribution --python python{minor}{f' --torch {torch}' if torch else ''}"
+    kind, _, interpreted = outcome.kind.partition(", ")
+    command = f"python -m tests.distribution --python python{minor}{f' --torch {torch}' if torch else ''} --only {kind}"
     new = {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "commit": tree,
-        "command": f"{command} --only {outcome.kind}",
+        "command": f"{command}{' --interpreter' if interpreted else ''}",
         **asdict(outcome),
     }
     same = ("kind", "python", "torch")
     results = [old for old in results if any(old[name] != new[name] for name in same)] + [new]
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _git(root: Path, *arguments: str) -> str:
