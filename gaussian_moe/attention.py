@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import _checks
+from ._rearrange import rearrange
 from ._state import VersionedModule
 from .backend import check_backend_without_triton
 from .functional import linear

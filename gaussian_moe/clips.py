@@ -80,9 +80,10 @@ def arranged(
         times=times,
         cu_seqlens=cu_seqlens,
     )
-    if (streams is not None) != (num_streams > 0):
-        if num_streams:
-            raise ValueError(f"streams are missing: this layer has num_streams={num_streams}")
+    # Two questions, and no comparison of their answers: num_streams may be a symbol of a compiled graph.
+    if streams is None and num_streams:
+        raise ValueError(f"streams are missing: this layer has num_streams={num_streams}")
+    if streams is not None and not num_streams:
         raise ValueError("streams were given to a layer without; build it with num_streams=S")
     timing = Timing(key_padding_mask, lengths, times, duration)
     frames, streams, timing = padded(frames, streams, timing, cu_seqlens, max_seqlen)
@@ -121,7 +122,7 @@ def padded(
         times = None if timing.times is None else _padded("times", timing.times)
         if isinstance(streams, Sequence):
             streams = [_padded(f"streams[{number}]", stream) for number, stream in enumerate(streams)]
-        timing = timing._replace(lengths=_nested_lengths("frames", frames), times=times)
+        timing = Timing(timing.key_padding_mask, _nested_lengths("frames", frames), times, timing.duration)
         return _padded("frames", frames), streams, timing
     if cu_seqlens is None:
         return frames, streams, timing
@@ -137,7 +138,7 @@ def padded(
         for number, stream in enumerate(streams):
             _checks.shape(f"streams[{number}]", stream, list(frames.shape))
         streams = [_taken(stream, index) for stream in streams]
-    return _taken(frames, index), streams, timing._replace(lengths=lengths, times=times)
+    return _taken(frames, index), streams, Timing(timing.key_padding_mask, lengths, times, timing.duration)
 
 
 def clip_dimensions(timing: Timing, most: int) -> int:

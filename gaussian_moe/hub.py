@@ -70,7 +70,7 @@ class PretrainedMixin(
     def __new__(cls: type[_M], *args: Any, **kwargs: Any) -> _M:
         """Notes the arguments of the constructor."""
         instance = super().__new__(cls, *args, **kwargs)
-        for name, value in inspect.signature(cls).bind_partial(*args, **kwargs).arguments.items():
+        for name, value in _signature(cls).bind_partial(*args, **kwargs).arguments.items():
             if not cls._is_jsonable(value):
                 # The mixin would note the default in its place.
                 instance._noted().pop(name, None)
@@ -189,10 +189,16 @@ class PretrainedMixin(
         return model.to(device=map_location if device is None else device, dtype=dtype).eval()
 
 
+def _signature(cls: type[object]) -> inspect.Signature:
+    """Of the constructor, whatever `__new__` takes: Python before 3.11.4 would give that one's for the class."""
+    whole = inspect.signature(cls.__init__)
+    return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+
 def _parameters(cls: type[object]) -> dict[str, inspect.Parameter]:
     """The constructor's arguments, by name."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found = inspect.signature(cls).parameters
+    found = _signature(cls).parameters
     return {name: parameter for name, parameter in found.items() if parameter.kind in named}
 
 

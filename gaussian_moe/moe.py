@@ -16,7 +16,8 @@ from ._state import VersionedModule
 from .clips import arranged
 from .expert import GaussianExpert
 from .router import MAX_STD, MIN_STD, QuestionRouter
-from .routing import Routing, check_routing
+from .routing import Routing, check_routing, without_weights
+from .timeline import timing_arguments
 
 
 class TemporalMoE(VersionedModule):
@@ -240,14 +241,14 @@ class TemporalMoE(VersionedModule):
             )
         source = clips.frames if clips.streams is None else clips.frames.unsqueeze(1) + clips.streams
         if routing is None:
-            found = self.router(question, clips.frames, **timing._asdict(), return_weights=return_routing)
+            found = self.router(question, clips.frames, **timing_arguments(timing), return_weights=return_routing)
             # The weights are for whoever asked: the experts take theirs from centers and stds and need not store them.
-            profile, routing = found._replace(weights=None), clips.restored_routing(found)
+            profile, routing = without_weights(found), clips.restored_routing(found)
         else:
             check_routing(routing)
             profile = clips.flattened_routing(routing)
             _checks.shape("routing.gates", profile.gates, [*question.shape[:-1], "K"])
-        pooled = self.experts(source, profile, **timing._asdict(), per_expert=per_expert)
+        pooled = self.experts(source, profile, **timing_arguments(timing), per_expert=per_expert)
         if per_expert:
             result = pooled
         elif not self.num_streams:

@@ -6,11 +6,11 @@ B batch, Q questions of one clip, T frames, N patches of one frame, D channels.
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from . import _checks, _init
 from ._mlp import two_layers
+from ._rearrange import rearrange
 from ._state import VersionedModule
 from .attention import Attention
 

@@ -21,7 +21,7 @@ from .clips import arranged
 from .functional import gaussian_weights
 from .functional.weights import check_window, unfused_window
 from .routing import Routing
-from .timeline import emptied, padding_from_lengths
+from .timeline import emptied, padding_from_lengths, timing_arguments
 
 MIN_STD, MAX_STD = 0.01, 1 / 9
 """The published range of an expert's std, fractions of the clip."""
@@ -225,7 +225,7 @@ class QuestionRouter(VersionedModule):
                 stds,
                 frames,
                 shares=shares,
-                **timing._asdict(),
+                **timing_arguments(timing),
                 window=self.window,
                 normalization=self.normalization,
                 backend=self.backend,

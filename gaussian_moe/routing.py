@@ -46,3 +46,9 @@ def check_routing(routing: object) -> None:
     if isinstance(routing, tuple) and len(routing) == 2 and isinstance(routing[1], Routing):
         hint = "; give the second of the pair that return_routing=True makes"
     raise ValueError(f"routing must be a Routing, got {type(routing).__name__}{hint}")
+
+
+def without_weights(routing: Routing) -> Routing:
+    """The routing, its weights over time left out. Field by field: PyTorch 2.7's compiler cannot trace `_replace`."""
+    gates, indices, centers, stds, logits, _, shares = routing
+    return Routing(gates, indices, centers, stds, logits, None, shares)

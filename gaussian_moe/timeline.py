@@ -5,7 +5,7 @@ B batch, T frames.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,16 @@ class Timing(NamedTuple):
     """[B, T] or [T]"""
     duration: Tensor | float | None = None
     """[B] or one number"""
+
+
+def timing_arguments(timing: Timing) -> dict[str, Any]:
+    """A timing as keyword arguments: PyTorch 2.7's compiler cannot trace `_asdict`, nor `_replace`."""
+    return {
+        "key_padding_mask": timing.key_padding_mask,
+        "lengths": timing.lengths,
+        "times": timing.times,
+        "duration": timing.duration,
+    }
 
 
 def padding_from_lengths(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +27,18 @@ def _fresh_graphs() -> Iterator[None]:
 
 def inputs(num_frames: int, clips: int = 3) -> tuple[Tensor, Tensor]:
     return torch.randn(clips, 16), torch.randn(clips, num_frames, 16)
+
+
+def test_one_graph_of_a_layer_that_has_not_run_yet() -> None:
+    """In a process of its own: whoever has called a layer before has told the compiler about einops."""
+    program = """
+import torch
+from gaussian_moe import TemporalMoE
+moe = torch.compile(TemporalMoE(16, 5, 2, heads=4).eval(), fullgraph=True, backend="eager")
+print(tuple(moe(torch.randn(2, 16), torch.randn(2, 9, 16)).shape))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "(2, 16)\n", done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("top_k", [3, 7])

@@ -5,9 +5,7 @@ The `meta` device stands for it, which refuses a tensor of another device; Apple
 
 from __future__ import annotations
 
-import doctest
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,8 +124,3 @@ def test_other_devices_take_the_torch_path(device: str, monkeypatch: pytest.Monk
     why = f"backend='triton': the kernels run on CUDA devices, not on '{device}'; use 'auto' or 'torch'"
     with pytest.raises(ValueError, match=why):
         fused("triton", torch.device(device), torch.float32)
-
-
-def test_the_example_in_the_documentation() -> None:
-    page = Path(__file__).parents[2] / "docs" / "devices.md"
-    assert doctest.testfile(str(page), module_relative=False) == (0, 4)
