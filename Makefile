@@ -66,8 +66,7 @@ docs-serve: setup ## the site on this machine while one writes
 # The second run takes the Triton kernels themselves through the interpreter.
 test: setup ## the tests one runs before each commit (under 3 minutes)
 	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser"
-	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" tests/kernels \
-		--ignore tests/kernels/test_machine_code.py
+	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" tests/kernels
 
 test-all: test ## those and the slow ones: what CI runs
 	$(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser"
