@@ -51,6 +51,7 @@ measure: setup ## the README's training step and loaders, on a machine with noth
 readme: setup ## write the recorded figures and features into the pages and draw the charts again
 	$(PY) -m examples.avqa.readme
 	$(PY) -m docs.features
+	$(PY) -m docs.figures
 	$(PY) -m docs.badges
 	$(PY) -m benchmarks table --readme
 	$(PY) -m benchmarks plot

@@ -40,7 +40,7 @@ examples:
   python -m benchmarks run --suite published --only layer published
   python -m benchmarks verify --suite published       errors against float64, nothing timed
   python -m benchmarks table                          all recorded results as Markdown
-  python -m benchmarks table --readme                 into README.md and docs/*.md
+  python -m benchmarks table --readme                 into README.md and docs/**/*.md
   python -m benchmarks plot                           charts into docs/benchmarks
 """
 CUDA_MINUTES = 5.0
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--readme",
         action="store_true",
-        help="write into README.md and docs/*.md, between <!-- measured: NAME --> and <!-- end -->",
+        help="write into README.md and docs/**/*.md, between <!-- measured: NAME --> and <!-- end -->",
     )
     table.add_argument("--block", nargs="+", metavar="NAME", help="only these tables; a wrong name lists them")
     plot.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks", metavar="DIR", help="docs/benchmarks")

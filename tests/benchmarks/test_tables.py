@@ -54,22 +54,26 @@ def test_every_block_names_its_machine_and_every_implementation(tmp_path: Path, 
             assert text == ""
             continue
         assert text.endswith("torch 2.13.0, Triton 3.9.0; 2024-01-31, commit abc1234.\n")
-        if name not in ("grid", "grid-summary"):
+        if name not in ("grid", "grid-summary", "published-short"):
             shown = {row.implementation for row in rows if row.suite in suites}
             assert {implementation for implementation in shown if NAMES[implementation] in text} == shown
 
 
+SLOW = {name: Timing(seconds, seconds, seconds) for name, seconds in (("forward", 0.4), ("both", 1.2))}
+FAST = {"forward": Timing(0.1, 0.09, 0.11), "backward": Timing(0.2, 0.2, 0.2), "both": Timing(0.3, 0.3, 0.3)}
+LAYER = Row("published", PUBLISHED[0], "layer", "c", FAST, memory=2**20, flops=50)
+BASE = Row("published", PUBLISHED[0], "published", "c", SLOW, memory=6 * 2**20, flops=100)
+
+
+def test_the_short_block_has_this_layers_ratios() -> None:
+    assert "| 32, 60, 512, 7, 7 | 4.00× | 4.00× | 1/6 | 0.50 |" in block("published-short", of(LAYER, BASE))
+    wrong = Row("published", PUBLISHED[0], "layer", "c", {}, reason="result disagrees")
+    assert "| 32, 60, 512, 7, 7 | no number | no number" in block("published-short", of(wrong, BASE))
+    assert "no number" in block("published-short", of(LAYER))
+
+
 def test_times_ratios_memory_and_flops_are_those_recorded() -> None:
-    case = PUBLISHED[0]
-    slow = {name: Timing(seconds, seconds, seconds) for name, seconds in (("forward", 0.4), ("both", 1.2))}
-    fast = {"forward": Timing(0.1, 0.09, 0.11), "backward": Timing(0.2, 0.2, 0.2), "both": Timing(0.3, 0.3, 0.3)}
-    text = block(
-        "published",
-        of(
-            Row("published", case, "layer", "c", fast, memory=2**20, flops=50),
-            Row("published", case, "published", "c", slow, memory=6 * 2**20, flops=100),
-        ),
-    )
+    text = block("published", of(LAYER, BASE))
     cells = ["100 (90.0 to 110)", "200 (200 to 200)", "300 (300 to 300)", "4.00×", "4.00×", "1", "0.50"]
     assert f"| 32, 60, 512, 7, 7 | this layer | {' | '.join(cells)} |" in text
 
@@ -160,4 +164,4 @@ def test_no_results_is_one_line(
     assert command.main(["table", str(tmp_path / "absent.json")]) == 2
     record(tmp_path / "a.json")
     assert command.main(["table", str(tmp_path / "a.json"), "--block", "speed"]) == 2
-    assert "blocks: published, pool" in capsys.readouterr().err
+    assert "blocks: published, published-short, pool" in capsys.readouterr().err
