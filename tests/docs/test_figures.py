@@ -137,14 +137,14 @@ def test_what_the_page_says_in_words_is_what_the_record_says(committed: Record) 
     assert of_first.own["sound"] > 1.3 * of_first.uniform
     assert of_last.own["sound"] <= of_last.uniform
     assert of_first.own["sight"] < of_first.uniform < of_last.uniform < of_last.own["sight"]
-    # The same form of answer, the same gates; another form, others.
+    # The same form of answer, the same shares; another form, others.
     for name in MIXTURES:
-        gates = {
+        shares = {
             topic: np.array(kind(topic).looks[name].gates) for topic in ("count heard", "count seen", "heard", "seen")
         }
         for form in ("count heard", "count seen"), ("heard", "seen"):
-            within = np.abs(gates[form[0]] - gates[form[1]]).sum()
-            assert 2 * within < np.abs(gates["count heard"] - gates["heard"]).sum()
+            within = np.abs(shares[form[0]] - shares[form[1]]).sum()
+            assert 2 * within < np.abs(shares["count heard"] - shares["heard"]).sum()
     # The concert's second answer is its first one again.
     asked = committed.example.asked
     assert asked[0].predicted == asked[1].predicted == asked[0].answer != asked[1].answer
