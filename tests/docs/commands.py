@@ -38,12 +38,10 @@ def commands(source: str) -> list[list[str]]:
     found = []
     for line in source.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
-        lexer.whitespace_split, lexer.commenters = True, ""
+        lexer.whitespace_split = True
         words: list[str] = []
         for word in [*lexer, ";"]:
-            if word.startswith("#"):
-                word = ";"
-            if word and not set(word) <= set(";&|"):
+            if not word or set(word) - set(";&|"):
                 words.append(word)
                 continue
             while words and ASSIGNMENT.match(words[0]):
@@ -51,8 +49,6 @@ def commands(source: str) -> list[list[str]]:
             if words:
                 found.append(words)
             words = []
-            if line.strip().startswith("#"):
-                break
     return found
 
 

@@ -6,8 +6,6 @@ import doctest
 import importlib
 import inspect
 import pkgutil
-import re
-from pathlib import Path
 
 import pytest
 
@@ -38,12 +36,3 @@ def test_every_public_name_has_an_example(public: object) -> None:
 
 def test_modules_are_found() -> None:
     assert {"gaussian_moe.moe", "gaussian_moe.functional.pool", "gaussian_moe.inputs"} <= set(MODULES)
-
-
-def test_the_readmes_python_runs() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) >= 2
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)  # our own text
