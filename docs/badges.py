@@ -18,7 +18,7 @@ _PADDING = 12
 def facts() -> dict[str, tuple[str, str]]:
     """File name -> (label, what is true of it)."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    version = re.search(r'"(.+)"', (ROOT / "gaussian_moe" / "_version.py").read_text(encoding="utf-8"))
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "gaussian_moe" / "_version.py").read_text(encoding="utf-8"))
     minors = [
         int(match[1])
         for line in project["classifiers"]

@@ -67,7 +67,7 @@ BASE = Row("published", PUBLISHED[0], "published", "c", SLOW, memory=6 * 2**20, 
 
 def test_the_short_block_has_this_layers_ratios() -> None:
     assert "| 32, 60, 512, 7, 7 | 4.00× | 4.00× | 1/6 | 0.50 |" in block("published-short", of(LAYER, BASE))
-    wrong = Row("published", PUBLISHED[0], "layer", "c", {}, reason="result disagrees")
+    wrong = Row("published", PUBLISHED[0], "layer", "c", {}, fault="result disagrees")
     assert "| 32, 60, 512, 7, 7 | no number | no number" in block("published-short", of(wrong, BASE))
     assert "no number" in block("published-short", of(LAYER))
 
