@@ -11,6 +11,9 @@ from hypothesis import settings
 from gaussian_moe import backend
 
 torch.set_num_threads(1)
+LIMITS = {name: getattr(backend, name) for name in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT")}
+"""Below which sizes the layers take the plain path, as the library has them."""
+
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("repeatable")
 
@@ -24,7 +27,7 @@ def _seeded() -> None:
 def _nothing_is_small() -> Iterator[None]:
     """The small inputs of tests go to the operators, which on a CPU take only what is worth it."""
     with pytest.MonkeyPatch.context() as patch:
-        for limit in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT"):
+        for limit in LIMITS:
             patch.setattr(backend, limit, 0)
         yield
 

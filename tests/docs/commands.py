@@ -62,6 +62,10 @@ def _check(words: Sequence[str], folder: Path) -> None:
             pass
         case ["python", "-m", "benchmarks", *arguments]:
             _read("benchmarks", arguments, lambda: benchmarks._parser().parse_args(arguments))
+        case ["python", "-m", "pytest", *arguments]:
+            _check_pytest(arguments)
+        case ["python", "-m", module, *arguments] if module != "examples.avqa" and _source(module) is not None:
+            _check_module(module, arguments)
         case [_, *_] if "examples.avqa" in words:
             # Also behind torchrun and srun.
             _check_avqa(words[words.index("examples.avqa") + 1 :], folder)
@@ -75,6 +79,27 @@ def _check_avqa(words: Sequence[str], folder: Path) -> None:
         raise ValueError(f"examples.avqa has no command {name!r}; there are {', '.join(COMMANDS)}")
     given = _with_configs(name, [_underscored(argument) for argument in arguments], folder)
     _read(name, given, lambda: command_parser(name).parse_args(given))
+
+
+def _source(module: str) -> str | None:
+    """The text of one of the repository's own programs."""
+    path = ROOT / module.replace(".", "/")
+    for file in (path.with_suffix(".py"), path / "__main__.py"):
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    return None
+
+
+def _check_module(module: str, arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if argument.startswith("-") and f'"{argument.partition("=")[0]}"' not in (_source(module) or ""):
+            raise ValueError(f"{module} has no option {argument}")
+
+
+def _check_pytest(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if argument.startswith("tests/") and not (ROOT / argument.partition("::")[0]).exists():
+            raise ValueError(f"there is no {argument}")
 
 
 def _read(name: str, arguments: Sequence[str], read: Callable[[], object]) -> None:

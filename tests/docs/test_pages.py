@@ -15,8 +15,9 @@ PAGES = pages()
 
 
 def _parameter(page: Path) -> object:
-    """A page whose shell commands are run takes long."""
-    long = runs_shell(page) and any(block.language == "bash" and block.not_run is None for block in blocks(page))
+    """A page whose shell commands are run takes long, and so do those that train, compile or export."""
+    shell = runs_shell(page) and any(block.language == "bash" and block.not_run is None for block in blocks(page))
+    long = shell or page in (*TUTORIALS, Path("docs/ecosystem.md"))
     return pytest.param(page, id=str(page), marks=[pytest.mark.slow] if long else [])
 
 
