@@ -23,8 +23,6 @@ SMALL_LINEAR = 2**22
 SHORT = 256
 _COMPILES_SYMBOLS = torch.__version__ >= "2.8"
 """The compiler knows `statically_known_true`."""
-_TELLS_EXPORTS = torch.__version__ >= "2.8"
-"""The compiler tells what is exported from what is compiled."""
 
 
 def check_backend(backend: str) -> None:
@@ -108,13 +106,8 @@ def surely_below(size: int, limit: int) -> bool:
     return statically_known_true(size < limit)
 
 
-def exporting() -> bool:
-    """Whether a program is being exported. PyTorch 2.7's compiler says so of all it traces, its flag does not."""
-    return torch.compiler.is_exporting() if _TELLS_EXPORTS else torch.compiler._is_exporting_flag
-
-
 def _exporting() -> str | None:
-    if exporting():
+    if torch.compiler.is_exporting():
         return "an exported program holds plain aten operations"
     return None
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backend import SMALL_LINEAR, VARIABLE, exporting, surely_below, transforming
+from ..backend import SMALL_LINEAR, VARIABLE, surely_below, transforming
 from ..kernels.linear import op as linear_op
 from ..kernels.product import ONEDNN
 
@@ -53,6 +53,6 @@ def _by_operator(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         return False
     if any(tensor is not None and tensor.dtype != torch.float32 for tensor in (x, weight, bias)):
         return False
-    if torch.is_autocast_enabled("cpu") or exporting() or transforming():
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_exporting() or transforming():
         return False
     return not surely_below(x.numel() * weight.shape[0], SMALL_LINEAR)
