@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 
-if torch.__version__ < (2, 8):
+if torch.__version__ < "2.8":
     import einops._torch_specific  # noqa: F401  # importing it is what tells the compiler
 
 __all__ = ["rearrange"]

@@ -167,7 +167,10 @@ def unpacked(options: Options, sdist: Path) -> Path:
     target = options.folder / "unpacked"
     with tarfile.open(sdist) as archive:
         # The filter is in every Python that the library supports, in its latest patch releases.
-        archive.extractall(target, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(target, filter="data")
+        else:
+            archive.extractall(target)
     (source,) = target.iterdir()
     return source
 
@@ -189,7 +192,7 @@ def installed(options: Options, archive: Path, source: Path, dependencies: Path 
     environment = options.folder / f"environment-{kind}"
     options.run(f"{kind}: a new environment", [options.python, "-m", "venv", environment])
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
+    install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
     if dependencies is None:
         limits = constraints(options, source)
         command = [*install, "-c", limits, f"{archive}[{EXTRAS}]", *TOOLS]
@@ -203,7 +206,7 @@ def installed(options: Options, archive: Path, source: Path, dependencies: Path 
 
 def site_packages(python: Path) -> Path:
     """Where that Python's packages are installed."""
-    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    command = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     return Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
 
 
@@ -216,7 +219,10 @@ def tested(options: Options, archive: Path, python: Path, source: Path) -> list[
         copy = shutil.copytree if (source / name).is_dir() else shutil.copy
         copy(source / name, folder / name)
     found = json.loads(options.run(f"{kind}: what is imported", [python, "-c", WHERE], folder).splitlines()[-1])
-    runs = [(f"{kind}: the library's tests with Python {found['python']}, torch {found['torch']}", kind, TESTED, {})]
+    runs: list[tuple[str, str, Sequence[str], Mapping[str, str]]] = []
+    runs.append(
+        (f"{kind}: the library's tests with Python {found['python']}, torch {found['torch']}", kind, TESTED, {})
+    )
     if options.interpreter:
         runs.append((f"{kind}: the kernels in Triton's interpreter", INTERPRETED.format(kind), KERNELS, INTERPRET))
     return [
@@ -237,7 +243,17 @@ def _tests(
     """One run of pytest."""
     report = folder / "report.xml"
     report.unlink(missing_ok=True)
-    pytest = [python, "-m", "pytest", "-n", str(options.workers), "-m", FAST, f"--junitxml={report}", *paths]
+    pytest: list[str | Path] = [
+        python,
+        "-m",
+        "pytest",
+        "-n",
+        str(options.workers),
+        "-m",
+        FAST,
+        f"--junitxml={report}",
+        *paths,
+    ]
     began, failure = time.monotonic(), ""
     try:
         options.run(what, pytest, folder, environment)

@@ -15,7 +15,9 @@ from gaussian_moe._order import descending
 from tests.gaussian_moe.support import assert_close, small_moe, stirred, tensors
 
 SIZES = [(3, 9), (1, 1), (2, 2), (5, 60), (4, 131)]  # clips, frames
-B, T = torch.export.Dim("B"), torch.export.Dim("T")
+# PyTorch 2.7 takes a size without an upper bound for one that is not the largest integer, and refuses.
+LIMIT: dict[str, int] = {} if torch.__version__ >= "2.8" else {"max": 2**20}
+B, T = torch.export.Dim("B", **LIMIT), torch.export.Dim("T", **LIMIT)
 SHAPES = {
     "question": {0: B},
     "frames": {0: B, 1: T},
