@@ -1,8 +1,8 @@
 """What a Markdown page holds that can be run or checked: its fenced blocks, with the marks in comments above them.
 
 A mark is an HTML comment directly above a block: `<!-- not run: REASON -->` leaves it out, `<!-- exits: 1 -->` says
-that its command fails with that status. `<!-- setup` on a line of its own, Python under it and `-->` is a block that the
-reader does not see.
+that its command fails with that status. `<!-- setup` on a line of its own, Python under it and `-->` is a block that
+the reader does not see.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _block(item: Region | re.Match[str], line: int, follows: bool, marks: list[r
     for mark in marks:
         value = " ".join(mark["rest"].lstrip(": \t").split())
         if not value:
-            raise PageError(page, line - 1, f"the mark {mark[0]!r} says nothing: give a reason or a status after a colon")
+            raise PageError(page, line - 1, f"the mark {mark[0]!r} says nothing: give a reason or a status")
         if mark["name"] == "not run":
             not_run = value
         else:

@@ -140,7 +140,8 @@ def _check_make(arguments: Sequence[str]) -> None:
 
 def _check_pip(arguments: Sequence[str]) -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    extras = re.findall(r"^(\w+) = \[", project.partition("[project.optional-dependencies]")[2].partition("\n[")[0], re.M)
+    section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = re.findall(r"^(\w+) = \[", section, re.MULTILINE)
     for argument in arguments:
         own = re.fullmatch(r"(?:\.|gaussian-moe)\[([\w,-]+)\]", argument)
         for extra in own[1].split(",") if own else []:

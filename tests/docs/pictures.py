@@ -5,7 +5,6 @@ Each is written whole into docs/pictures; a page whose blocks do not run writes 
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import sys
@@ -45,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [Path(argument) for argument in arguments] or TUTORIALS
     strangers = [str(page) for page in chosen if page not in TUTORIALS]
     if strangers:
-        print(f"error: no tutorial: {', '.join(strangers)}; there are {', '.join(map(str, TUTORIALS))}", file=sys.stderr)
+        known = ", ".join(map(str, TUTORIALS))
+        print(f"error: no tutorial: {', '.join(strangers)}; there are {known}", file=sys.stderr)
         return 2
     PICTURES.mkdir(exist_ok=True)
     for page in tqdm([page for page in chosen if shown(page)], desc="running", unit="page"):
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
             for name in shown(page):
                 unfinished = PICTURES / f".{name}.tmp"
                 shutil.copyfile(Path(folder) / name, unfinished)
-                os.replace(unfinished, PICTURES / name)
+                unfinished.replace(PICTURES / name)
     return 0
 
 

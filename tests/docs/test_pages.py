@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def _parameter(page: Path) -> object:
 
 
 @pytest.mark.parametrize("page", [_parameter(page) for page in PAGES])
-def test_every_block_runs(page: Path, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+def test_every_block_runs(page: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     run = PageRun(tmp_path, shell=runs_shell(page))
     run.run(document(page))
     for reason in run.not_run:
