@@ -33,7 +33,7 @@ demo: setup ## concerts -> features -> training -> test -> an answer with its pi
 	@echo "A model this small is often wrong: $(DEMO_RUN)/test/table.md says how often, by type of question."
 	@echo "Ask it yourself, in a browser: $(PY) -m examples.avqa serve"
 
-table: setup ## the README's accuracy table: three seeds of six systems (hours; resumes)
+table: setup ## docs/concerts.md, the accuracy table: three seeds of six systems (hours; resumes)
 	$(PY) -m examples.avqa concert --out data/concerts
 	$(PY) -m examples.avqa extract --videos data/concerts/videos --out data/concerts/features
 	$(PY) -m examples.avqa compare --config examples/avqa/configs/concerts.yaml --out runs/concerts \

@@ -61,7 +61,7 @@ COMMANDS = {
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),
-    "compare": Command("compare", "compare", "train and test several systems over several seeds: the README's table"),
+    "compare": Command("compare", "compare", "train and test several systems over several seeds: docs/concerts.md's table"),
 }
 
 
