@@ -6,9 +6,10 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 DEMO_DATA ?= data/demo
 DEMO_RUN ?= runs/demo
 WORKERS ?= 2
+TORCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table dropins measure readme docs docs-serve dist test test-all test-browser test-dist check format \
+.PHONY: help setup demo table dropins measure readme docs docs-serve dist test test-all test-browser test-dist test-wheel check format \
 	bench gpu clean
 
 help: ## list what one can do
@@ -79,13 +80,14 @@ test-browser: setup ## the page to ask on and the site, clicked through in Chrom
 	$(PY) -m pytest -m browser tests
 
 dist: setup ## sdist and wheel into dist/, checked
-	rm -rf dist
-	$(PY) -m build
-	$(PY) -m twine check --strict dist/*
-	$(VENV)/bin/check-wheel-contents dist/*.whl
+	$(PY) -m tests.distribution --only checks --out dist
 
-test-dist: setup ## sdist and wheel in new environments, with the library's tests (minutes)
-	$(PY) -m tests.distribution
+test-dist: setup ## the same, and each in a new environment with the library's tests (minutes)
+	$(PY) -m tests.distribution --out dist
+
+# Another Python and PyTorch than the environment's: make test-wheel PYTHON=python3.13 TORCH=2.7.0
+test-wheel: ## the wheel of dist/ on $(PYTHON) and PyTorch $(TORCH), which is the pinned one by default
+	$(PYTHON) -m tests.distribution --only wheel --dist dist $(if $(TORCH),--torch $(TORCH))
 
 check: setup ## lint, format, types
 	$(VENV)/bin/ruff check .
