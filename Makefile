@@ -13,7 +13,7 @@ TORCH ?=
 	bench gpu clean
 
 help: ## list what one can do
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.installed ## make the environment in .venv
 
@@ -46,7 +46,7 @@ dropins: setup ## docs/dropins.md: the layers in place of parts of other models,
 		$(PY) -m examples.dropins.$$name --out examples/dropins/recorded/$$name.json || exit; done
 	$(PY) -m examples.avqa.readme
 
-measure: setup ## the README's training step and loaders, on a machine with nothing else to do (10 minutes)
+measure: setup ## docs/reproduce.md: the training step and the loaders, on a machine with nothing else to do (10 minutes)
 	$(PY) -m examples.avqa.measure.costs --out examples/avqa/recorded/costs.json
 	$(PY) -m examples.avqa.measure.loader --out examples/avqa/recorded/loader.json
 	$(PY) -m examples.avqa.measure.training_step --profile --out examples/avqa/recorded/training_step.json
@@ -85,8 +85,7 @@ dist: setup ## sdist and wheel into dist/, checked
 test-dist: setup ## the same, and each in a new environment with the library's tests (minutes)
 	$(PY) -m tests.distribution --out dist
 
-# Another Python and PyTorch than the environment's: make test-wheel PYTHON=python3.13 TORCH=2.7.0
-test-wheel: ## the wheel of dist/ on $(PYTHON) and PyTorch $(TORCH), which is the pinned one by default
+test-wheel: ## the wheel of dist/ on another Python and PyTorch: PYTHON=python3.13 TORCH=2.7.0
 	$(PYTHON) -m tests.distribution --only wheel --dist dist $(if $(TORCH),--torch $(TORCH))
 
 check: setup ## lint, format, types
