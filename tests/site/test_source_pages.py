@@ -64,6 +64,8 @@ def test_a_link_to_nothing_stops_a_strict_build(project: Path, link: str) -> Non
 
 def test_equations_become_mathml() -> None:
     assert "<msub>" in display(r"x_t < \mu", "math", "equation", {}, None)
+    assert "<mtable" in display(r"\begin{aligned} a &= b \\ c &= d \end{aligned}", "math", "equation", {}, None)
+    assert on_page_content('<p><span class="arithmatex">\\(B\\)</span></p>').startswith("<p><math")
     page = on_page_content("<p>at $<code>t &lt; \\mu</code>$ and $5</p>")
     assert page.startswith("<p>at <math")
     assert page.endswith("and $5</p>")
