@@ -99,7 +99,7 @@ class Asker:
 
         Args:
             video: the file.
-            on_frame: told how many frames are encoded, and of how many.
+            on_frame: told how many frames are read, and of how many.
 
         Raises:
             UserError: the file is missing, damaged or no video.
@@ -177,5 +177,5 @@ def ask(module: AVQAModule, encoders: Encoders, clip: ClipFeatures, text: str) -
 
 
 def _drawn_size(info: MediaInfo) -> tuple[int, int]:
-    """(height, width) in the video's own proportions."""
-    return DRAWN_HEIGHT, max(round(DRAWN_HEIGHT * info.width / info.height), 1)
+    """(height, width) in the video's own proportions, up to where a strip of a picture would fill the memory."""
+    return DRAWN_HEIGHT, min(max(round(DRAWN_HEIGHT * info.width / info.height), 1), 8 * DRAWN_HEIGHT)

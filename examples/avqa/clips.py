@@ -64,7 +64,7 @@ def encode_clip(
         path: a video file.
         encoders: the encoders.
         length: what to cut and to pad.
-        on_frame: told how many frames are read, and of how many: encoding them takes nearly all of the time.
+        on_frame: told how many frames are read, and of how many.
 
     Raises:
         UserError: the file is missing, damaged or no video.
