@@ -118,18 +118,24 @@ def build_page(actions: PageActions, limits: Limits, model: str) -> gr.Blocks:
                 return None, *refused
             return upload, *actions.look(Picked("upload", None, Path(upload)), question, _bar(progress))
 
+        def hold(upload: str, request: gr.Request) -> None:
+            actions.hold(request.session_hash or "", Path(upload))
+
         def drop(request: gr.Request) -> Shown:
-            actions.release(request.session_hash or "")
+            actions.hold(request.session_hash or "", None)
             return Shown("")
 
         def leave(request: gr.Request) -> None:
-            actions.release(request.session_hash or "")
+            actions.hold(request.session_hash or "", None)
 
         ways = {"outputs": shown, "show_progress_on": answers, **_ONE_LINE}
         concert.input(choose_concert, concert, [stage, listed], **_AT_ONCE).then(again, asked, **ways)
         listed.input(lambda chosen: chosen, listed, question, **_AT_ONCE).then(ask, asked, **ways)
         gr.on([question.submit, button.click], ask, asked, **ways)
-        upload.upload(take, [upload, question], **(ways | {"outputs": [upload, *shown]}))
+        # Held before anything waits in line: who leaves meanwhile leaves no file.
+        upload.upload(hold, upload, None, **_AT_ONCE).then(
+            take, [upload, question], **(ways | {"outputs": [upload, *shown]})
+        )
         upload.clear(drop, None, shown, **_AT_ONCE)
         concert_tab.select(
             lambda concert: ("concert", choose_concert(concert)[1]), concert, [source, listed], **_AT_ONCE

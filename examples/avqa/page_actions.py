@@ -79,23 +79,23 @@ class PageActions:
                 self._watched(picked.source, video, on_frame)
             except UserError as error:
                 return Shown(_fault(error, video))
+            return Shown(_paragraph("hint", f"{video.name} is read. Choose a question, or type one."))
         return Shown(HINT)
 
-    def take(self, session: str, upload: Path) -> Shown | None:
-        """A visitor's new upload, in place of the one before; what is wrong with it, then it is removed at once."""
-        self.release(session, upload)
-        try:
-            self._limits.check(upload)
-        except UserError as error:
-            self.release(session)
-            return Shown(_fault(error, upload))
-        return None
-
-    def release(self, session: str, upload: Path | None = None) -> None:
-        """Removes a visitor's upload, in favour of another or because they left."""
+    def hold(self, session: str, upload: Path | None) -> None:
+        """Notes a visitor's upload, in place of the one before, which is removed; None when they leave."""
         removed = self._uploads.hold(session, upload)
         if removed is not None:
             self._clips.pop(removed, None)
+
+    def take(self, session: str, upload: Path) -> Shown | None:
+        """What is wrong with an upload that is held, by its header; it is then removed at once."""
+        try:
+            self._limits.check(upload)
+        except UserError as error:
+            self.hold(session, None)
+            return Shown(_fault(error, upload))
+        return None
 
     def _video(self, picked: Picked) -> Path | None:
         if picked.source == "upload":
@@ -113,7 +113,9 @@ class PageActions:
         clip = self._asker.watch(video, on_frame)
         # Read now: the file of an upload may be gone when the next question comes.
         _ = clip.strip
-        self._clips[video] = clip
+        # Its visitor may have left meanwhile.
+        if video.exists():
+            self._clips[video] = clip
         if len(self._clips) > _KEPT_CLIPS:
             self._clips.popitem(last=False)
         return clip

@@ -46,7 +46,7 @@ def serve(
             the run names, where it is still there.
         host: address to listen on. Anything but this machine's own lets others upload files to it.
         port: port to listen on.
-        max_upload_mb: largest file that is taken, in 10^6 bytes.
+        max_upload_mb: largest file that is taken, in units of 2^20 bytes.
         max_seconds: longest clip that is taken.
         open_browser: whether to open the page in this machine's browser.
         weights: folder of the weights of preset paper, see `extract --help`, for a model that was trained with it; by

@@ -18,6 +18,8 @@ from .media import probe
 
 KEPT_S = 3600
 """After so many seconds an uploaded file is removed, whoever holds it."""
+MB = 2**20
+"""As Gradio counts, too."""
 _PREFIX = "gaussian-moe-serve-"
 
 
@@ -26,7 +28,7 @@ class Limits:
     """What may be uploaded.
 
     Args:
-        megabytes: size of a file, in 10⁶ bytes.
+        megabytes: size of a file, in units of 2²⁰ bytes.
         seconds: length of a clip, by its header.
 
     Raises:
@@ -44,7 +46,7 @@ class Limits:
     @property
     def bytes(self) -> int:
         """Size of a file."""
-        return self.megabytes * 10**6
+        return self.megabytes * MB
 
     def check(self, video: Path) -> None:
         """Reads a file's header, before anything of it is decoded.
@@ -57,7 +59,7 @@ class Limits:
         size = video.stat().st_size
         if size > self.bytes:
             raise UserError(
-                f"{video} has {size / 10**6:.1f} MB, and this page takes {self.megabytes} MB at most; upload a smaller "
+                f"{video} has {size / MB:.1f} MB, and this page takes {self.megabytes} MB at most; upload a smaller "
                 "clip, or start the page with a larger --max_upload_mb"
             )
         duration = probe(video).duration
