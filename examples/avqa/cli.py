@@ -61,7 +61,8 @@ COMMANDS = {
     "answer": Command(
         "answer", "answer", "answer a question about a video, with a picture of where it looked", True, False
     ),
-    "compare": Command("compare", "compare", "train and test several systems over several seeds: docs/concerts.md's table"),
+    "serve": Command("serve", "serve", "open a page to ask on: rendered concerts and uploaded clips", resumes=False),
+    "compare": Command("compare", "compare", "train and test several systems over several seeds: docs/concerts.md"),
 }
 
 
@@ -140,5 +141,5 @@ def _overview() -> str:
     ]
     lines += [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "python -m examples.avqa COMMAND --help tells the options of a command."]
-    lines += ["An order that works: concert, extract, fit, test, report, answer."]
+    lines += ["An order that works: concert, extract, fit, test, report, answer, serve."]
     return "\n".join(lines)

@@ -5,8 +5,9 @@ T seconds, N patches of a frame; Da, Dv, Dp feature widths.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from .encoders import Encoders
 from .media import each_frame, probe, read_audio, whole_seconds
+
+F = TypeVar("F")
 
 SAMPLE_RATE = 16000
 
@@ -46,7 +49,12 @@ class ClipFeatures(NamedTuple):
     """Whether the file has no sound; `audio` is then that of silence."""
 
 
-def encode_clip(path: Path, encoders: Encoders, length: Length = Length()) -> ClipFeatures:  # noqa: B008  # frozen
+def encode_clip(
+    path: Path,
+    encoders: Encoders,
+    length: Length = Length(),  # noqa: B008  # frozen
+    on_frame: Callable[[int, int], None] | None = None,
+) -> ClipFeatures:
     """Encodes one video file, one frame a second.
 
     A last second of which less than half is there is left out, else its sound is filled up with silence, see
@@ -56,6 +64,7 @@ def encode_clip(path: Path, encoders: Encoders, length: Length = Length()) -> Cl
         path: a video file.
         encoders: the encoders.
         length: what to cut and to pad.
+        on_frame: told how many frames are read, and of how many.
 
     Raises:
         UserError: the file is missing, damaged or no video.
@@ -63,7 +72,8 @@ def encode_clip(path: Path, encoders: Encoders, length: Length = Length()) -> Cl
     duration = probe(path).duration
     frames = whole_seconds(duration)
     frames = frames if length.most is None else min(frames, length.most)
-    video, patches = encoders.encode_video(each_frame(path, size=encoders.frame_size, most=frames))
+    pictures = each_frame(path, size=encoders.frame_size, most=frames)
+    video, patches = encoders.encode_video(_told(pictures, frames, on_frame) if on_frame else pictures)
     waveform = read_audio(path, SAMPLE_RATE, seconds=frames)
     silent = waveform is None
     if waveform is None:
@@ -72,6 +82,13 @@ def encode_clip(path: Path, encoders: Encoders, length: Length = Length()) -> Cl
     missing = max((length.seconds or 0) - frames, 0)
     audio, video, patches = (_padded(rows, missing) for rows in (audio, video, patches))
     return ClipFeatures(audio, video, patches, frames, duration, silent)
+
+
+def _told(frames: Iterator[F], count: int, on_frame: Callable[[int, int], None]) -> Iterator[F]:
+    """The frames, each told once it is taken."""
+    for number, frame in enumerate(frames, start=1):
+        on_frame(number, count)
+        yield frame
 
 
 def _padded(rows: Tensor, missing: int) -> Tensor:

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from examples.avqa import answer as command
-from examples.avqa import testing
-from examples.avqa.answer import answer, ask
+from examples.avqa import answering, testing
+from examples.avqa.answer import answer
+from examples.avqa.answering import ask
 from examples.avqa.clips import encode_clip
 from examples.avqa.encoders import load_encoders
 from examples.avqa.encoders.small import SmallEncoders
@@ -187,7 +187,7 @@ def test_a_longer_video_is_cut_as_the_run_was_tested(
         run = _copied(tested, tmp_path / "run", features=None, frames=2 if by == "frames" else None)
     if by == "preset":
         monkeypatch.setattr(SmallEncoders, "seconds", 2)
-    monkeypatch.setattr(command, "draw_answer", lambda *given: drawn.append(given))
+    monkeypatch.setattr(answering, "draw_answer", lambda *given: drawn.append(given))
     answer(long_video, QUESTION, run, top=1)
     shown = capsys.readouterr().out
     ((answered, probability),) = _printed(shown)
