@@ -36,7 +36,7 @@ KERNELS = ("tests/kernels",)
 NEW = {"PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 INTERPRET = {"TRITON_INTERPRET": "1"}
 INTERPRETED = "{}, kernels interpreted"
-FAST = "not slow and not gpu and not browser"
+FAST = "not slow and not gpu"
 NEEDED = ("tests", "examples", "pyproject.toml")
 """What the tests need of an unpacked sdist. None of it holds the library."""
 NEWEST = "newest"
