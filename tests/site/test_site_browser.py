@@ -60,9 +60,10 @@ def test_every_page_fits_and_asks_no_other_host(
 def test_the_search_finds_a_layer(browser: Browser, address: str) -> None:
     page = browser.new_page()
     page.goto(f"{address}/index.html")
-    # A short way to the search field.
-    page.keyboard.press("/")
-    page.fill("input.md-search__input", "TemporalMoE")
-    page.wait_for_selector(".md-search-result__link")
+    field = page.locator("input.md-search__input")
+    field.click()
+    # Key by key: the search listens to keys.
+    field.press_sequentially("TemporalMoE", delay=20)
+    page.locator(".md-search-result__link").first.wait_for(state="attached")
     assert page.locator(".md-search-result__link").count() > 0
     page.close()
