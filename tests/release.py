@@ -13,13 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def version(root: Path = ROOT) -> str:
     """The version, from the one place where it stands."""
     text = (root / "gaussian_moe" / "_version.py").read_text(encoding="utf-8")
-    return str(re.findall(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[0])
+    found: list[str] = re.findall(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    return found[0]
 
 
 def cited(root: Path = ROOT) -> str:
     """The version that CITATION.cff names."""
     text = (root / "CITATION.cff").read_text(encoding="utf-8")
-    return str(re.findall(r"^version: (.+)$", text, re.MULTILINE)[0])
+    found: list[str] = re.findall(r"^version: (.+)$", text, re.MULTILINE)
+    return found[0]
 
 
 def heading(wanted: str, root: Path = ROOT) -> str:
