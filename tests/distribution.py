@@ -326,6 +326,8 @@ def main(given: Sequence[str] | None = None) -> int:
     if python is None:
         print(f"error: --python {asked.python} is not there", file=sys.stderr)
         return 2
+    # Before anything is built: the tree may move on meanwhile.
+    tree = commit(ROOT)
     with tempfile.TemporaryDirectory(prefix="gaussian-moe-") as name:
         folder = Path(name).resolve()
         (folder / "logs").mkdir()
@@ -341,7 +343,7 @@ def main(given: Sequence[str] | None = None) -> int:
     for outcome in outcomes:
         print(outcome.line())
         if asked.record:
-            add(asked.record, outcome, commit(ROOT), asked.torch)
+            add(asked.record, outcome, tree, asked.torch)
     return int(any(outcome.failed for outcome in outcomes))
 
 
