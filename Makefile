@@ -57,6 +57,7 @@ readme: setup ## write the recorded figures and features into the pages and draw
 	$(PY) -m docs.features
 	$(PY) -m docs.figures
 	$(PY) -m docs.badges
+	$(PY) -m docs.compatibility
 	$(PY) -m benchmarks table --readme
 	$(PY) -m benchmarks plot
 

@@ -67,6 +67,7 @@ def test_the_torch_that_was_asked_for_takes_the_place_of_the_pin(
     assert distribution.constraints(replace(options, torch=torch), source).read_text().splitlines() == wanted
 
 
+@pytest.mark.slow
 def test_a_package_that_is_imported_from_elsewhere_is_refused() -> None:
     """This environment has the tree itself, not a copy in site-packages."""
     done = subprocess.run(

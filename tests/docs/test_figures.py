@@ -50,6 +50,7 @@ def test_reading_and_writing_is_the_identity(committed: Record, tmp_path: Path) 
     assert (tmp_path / "again.json").read_bytes() == record.PATH.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", pictures.NAMES)
 def test_a_picture_is_drawn_from_the_record_alone(name: str, drawn: Path, committed: Record) -> None:
     file = pictures.path_of(name, drawn)
@@ -58,11 +59,13 @@ def test_a_picture_is_drawn_from_the_record_alone(name: str, drawn: Path, commit
     assert fingerprint(pictures.sources(committed)[name]) in file.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_files(drawn: Path, committed: Record, tmp_path: Path) -> None:
     for file in pictures.draw_all(committed, tmp_path):
         assert file.read_bytes() == (drawn / file.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_another_record_gives_other_pictures(drawn: Path, committed: Record, tmp_path: Path) -> None:
     value = json.loads(record.PATH.read_text())
     for kind in value["kinds"]:

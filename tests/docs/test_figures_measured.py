@@ -80,6 +80,7 @@ def test_timelines_are_of_the_real_frames_alone(session: Session) -> None:
             assert view.gates.max() - 1e-6 <= view.timeline.max() <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_a_whole_run_through_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "routing.json"
     arguments = ["--run", str(run), "--record", str(file), "--out", str(tmp_path / "out"), "--no-page"]
