@@ -18,14 +18,14 @@ help: ## list what one can do
 setup: $(VENV)/.installed ## make the environment in .venv
 
 $(VENV)/.installed: pyproject.toml constraints.txt requirements-nodeps.txt
-	@echo "Setting up $(VENV): a few minutes, most of it PyTorch."
+	@echo "Setting up $(VENV): 3 minutes or more, about 3 GB, most of it PyTorch; silent until it is done."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP) -c constraints.txt -e ".[avqa,dev,docs,hub,onnx,serve]"
 	$(PIP) -c constraints.txt --no-deps -r requirements-nodeps.txt
 	@touch $@
 
 # test_00007 is the example of docs/idea.md, whose rule for choosing it looks at questions alone; docs/answer.png is its picture.
-demo: setup ## concerts -> features -> training -> test -> an answer with its picture (15 minutes on 2 cores)
+demo: setup ## concerts -> features -> training -> test -> an answer with its picture (15 minutes on 2 free cores)
 	$(PY) -m examples.avqa concert --config examples/avqa/configs/demo_concerts.yaml --out $(DEMO_DATA)
 	$(PY) -m examples.avqa extract --videos $(DEMO_DATA)/videos --out $(DEMO_DATA)/features
 	$(PY) -m examples.avqa fit --config examples/avqa/configs/demo.yaml --out $(DEMO_RUN) --if_finished skip
@@ -70,7 +70,7 @@ docs-serve: setup ## the site on this machine while one writes
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --dev-addr 127.0.0.1:8000
 
 # The second run takes the Triton kernels themselves through the interpreter.
-test: setup ## the tests one runs before each commit (under 3 minutes)
+test: setup ## the tests one runs before each commit (3 minutes on 2 free cores)
 	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser"
 	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" tests/kernels
 

@@ -73,7 +73,10 @@ def channels(name: str, tensor: Tensor, dims: Sequence[int | str], weight: Tenso
     """The tensor is [*dims, D] and of the dtype of the layer's weight [..., D], which autocast makes needless."""
     shape(name, tensor, [*dims, weight.shape[-1]])
     if not tensor.is_floating_point():
-        raise ValueError(f"{name} must be floating point, got {tensor.dtype}; call {name}.to({weight.dtype})")
+        raise ValueError(
+            f"{name} must be floating point, got {tensor.dtype}; embed it first if it holds ids, "
+            f"else call {name}.to({weight.dtype})"
+        )
     if tensor.dtype != weight.dtype and not _autocast.is_on(tensor.device.type):
         raise ValueError(
             f"{name} must have the layer's dtype {weight.dtype}, got {tensor.dtype}; "

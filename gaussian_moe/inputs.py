@@ -71,6 +71,8 @@ def check_inputs(
     if frames.dim() < 3:
         raise ValueError(f"frames must have shape [B, T, D], got {list(frames.shape)}")
     leading = tuple(frames.shape[:-2])
+    if len(leading) == 1:
+        _check_batch(frames, question, lengths)
     key_padding_mask, lengths, times, duration = flat_timing(timing, leading, frames.shape[-2])
     frames = flattened(frames, len(leading))
     padding = padding_from_lengths(frames, key_padding_mask, lengths)
@@ -102,6 +104,18 @@ def check_inputs(
         _check_times(clip, times_of_clip[valid[clip]], None if durations is None else durations[clip])
     if durations is not None:
         _check_unit([each[valid[clip]] for clip, each in enumerate(times.expand(num_clips, num_frames))], durations)
+
+
+def _check_batch(frames: Tensor, question: Tensor | None, lengths: Tensor | None) -> None:
+    """Questions and lengths are of the clips that the frames are of."""
+    num_clips, num_frames = frames.shape[:2]
+    for name, tensor in (("question", question), ("lengths", lengths)):
+        # A question without batch belongs to one clip without batch.
+        if tensor is None or tensor.dim() < (2 if name == "question" else 1):
+            continue
+        if tensor.shape[0] != num_clips:
+            turned = "; frames are batch first: call frames.transpose(0, 1)" if tensor.shape[0] == num_frames else ""
+            raise ValueError(f"frames hold {num_clips} clips, but {name} is of {tensor.shape[0]}{turned}")
 
 
 def _check_packing(cu_seqlens: Tensor, max_seqlen: int, num_frames: int) -> None:

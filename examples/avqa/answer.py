@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.table import Table
 
 from .answering import DEFAULT_RUN, NOTHING_TO_DRAW, Asker, asked_text, draw
 from .errors import UserError
+from .fit import model_file
+from .media import probe
 
 
 def answer(
@@ -41,6 +44,10 @@ def answer(
     text = asked_text(question)
     if picture is not None and picture.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"picture: {picture} must end in .png, .pdf or .svg")
+    # Before a model is read: what is wrong is told at once.
+    model_file(run)
+    probe(video)
+    print(f"Loading {run} and its encoders, then reading {video.name} ...", file=sys.stderr)
     asker = Asker(run, weights)
     clip = asker.watch(video)
     answered = asker.ask(clip, question, top)

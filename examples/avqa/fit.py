@@ -136,15 +136,28 @@ def is_finished(out: Path) -> bool:
     return (out / FINISHED).exists()
 
 
+def model_file(run: Path, checkpoint: str = "best") -> Path:
+    """Where the model of a run is.
+
+    Raises:
+        UserError: the run has no such checkpoint.
+    """
+    path = run / f"{checkpoint}.ckpt"
+    if not path.is_file():
+        raise UserError(
+            f"no model at {path}; train one with: python -m examples.avqa fit --config CONFIG --out {run} "
+            "(`make demo` makes runs/demo), or name another run"
+        )
+    return path
+
+
 def load_model(run: Path, checkpoint: str = "best") -> AVQAModule:
     """The model of a run, in evaluation mode.
 
     Raises:
         UserError: the run has no such checkpoint, or it is broken.
     """
-    path = run / f"{checkpoint}.ckpt"
-    if not path.is_file():
-        raise UserError(f"no model at {path}; train one with: python -m examples.avqa fit --config CONFIG --out {run}")
+    path = model_file(run, checkpoint)
     try:
         # torch raises RuntimeError for a broken archive, and KeyError or TypeError where fields are missing.
         module = AVQAModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)

@@ -115,7 +115,13 @@ def _draw_gaussians(axes: Axes, mixture: Looked, seconds: int) -> None:
     if routing.weights is not None:
         mixed = (routing.gates[0, :, None] * routing.weights[0]).sum(0).numpy()
         # Frame i of T is taken in the middle of its second, and stands at i/(T - 1) on the clip's own axis.
-        axes.plot(np.linspace(0, seconds, len(mixed)), mixed, "k.", markersize=4, label="weight of a frame")
+        axes.plot(
+            np.linspace(0, seconds, len(mixed)),
+            mixed,
+            "k.",
+            markersize=4,
+            label="all experts, at each frame that is read",
+        )
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), fontsize=8, frameon=False, borderpad=0)
     axes.set(xlim=(0, seconds), ylabel=f"{mixture.name}: gate × weight")
     axes.set_ylim(bottom=0)
@@ -145,9 +151,7 @@ def _draw_gates(axes: Axes, mixture: Looked) -> None:
 
 def _draw_answers(axes: Axes, answers: list[tuple[str, float]]) -> None:
     names = [name for name, _ in answers]
-    bars = axes.barh(
-        names, [probability for _, probability in answers], color=["tab:green", *["0.7"] * (len(names) - 1)]
-    )
+    bars = axes.barh(names, [probability for _, probability in answers], color=["0.25", *["0.7"] * (len(names) - 1)])
     axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.25), xticks=[], title="answer")

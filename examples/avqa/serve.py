@@ -56,6 +56,7 @@ def serve(
     if importlib.util.find_spec("gradio") is None:
         raise UserError('serve needs Gradio; install it with: pip install -c constraints.txt -e ".[serve]"')
     check_address(host, port)
+    print(f"Loading {run} and its encoders ...", flush=True)
     asker = Asker(run, weights)
     offered = rendered_concerts(concerts, asker.data, Vocabulary(tuple(asker.module.answers), run))
     if not offered:

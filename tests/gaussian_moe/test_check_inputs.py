@@ -90,3 +90,12 @@ def test_nothing_to_complain_about(arguments: dict[str, Any]) -> None:
 def test_complaints(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         check_inputs(arguments.pop("frames", FRAMES), **arguments)
+
+
+def test_time_first_frames_are_told_by_what_goes_with_them() -> None:
+    frames = torch.randn(30, 4, 8)
+    with pytest.raises(ValueError, match=r"frames hold 30 clips, but question is of 4.*"):
+        check_inputs(frames, question=torch.randn(4, 8))
+    with pytest.raises(ValueError, match=r"lengths is of 4; frames are batch first: call frames\.transpose\(0, 1\)"):
+        check_inputs(torch.randn(4, 30, 8).transpose(0, 1)[:, :4], lengths=torch.full((4,), 30))
+    check_inputs(frames.transpose(0, 1), question=torch.randn(4, 8), lengths=torch.full((4,), 30))
