@@ -70,7 +70,7 @@ docs-serve: setup ## the site on this machine while one writes
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --dev-addr 127.0.0.1:8000
 
 # The second run takes the Triton kernels themselves through the interpreter.
-test: setup ## the tests one runs before each commit (3 minutes on 2 free cores)
+test: setup ## the tests one runs before each commit (meant to stay under 3 minutes on 2 free cores)
 	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser"
 	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" tests/kernels
 
