@@ -9,7 +9,7 @@ WORKERS ?= 2
 TORCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table dropins measure readme docs docs-serve dist test test-all test-browser test-dist test-wheel check format \
+.PHONY: help setup demo table dropins measure readme docs docs-serve dist stress test test-all test-browser test-dist test-wheel check format \
 	bench gpu clean
 
 help: ## list what one can do
@@ -88,6 +88,10 @@ test-dist: setup ## the same, and each in a new environment with the library's t
 
 test-wheel: ## the wheel of dist/ on another Python and PyTorch: PYTHON=python3.13 TORCH=2.7.0
 	$(PYTHON) -m tests.distribution --only wheel --dist dist $(if $(TORCH),--torch $(TORCH))
+
+stress: setup ## attack everything at full length and record what broke: docs/reliability.md (hours; resumes)
+	$(PY) -m tests.stress run
+	$(PY) -m docs.reliability
 
 check: setup ## lint, format, types
 	$(VENV)/bin/ruff check .

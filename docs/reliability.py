@@ -1,0 +1,92 @@
+"""Writes docs/reliability.md's tables from the attacks and their records: `python -m docs.reliability`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.stress import attacks
+from tests.stress.attack import AREAS, Attack
+from tests.stress.record import RECORDED, Record, read
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+COLUMNS = ("tried", "how many", "what failed at first", "what holds now", "to repeat it")
+
+
+def cell(text: str) -> str:
+    """Text that cannot end a cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def row(attack: Attack, record: Record) -> str:
+    """One attack."""
+    failed = "; ".join(f"{defect.failed} ([test]({link(defect.test)}))" for defect in attack.defects)
+    measured = "; ".join(f"{name}: {value}" for name, value in record.measured.items())
+    holds = f"{attack.holds}{f' ({measured})' if measured else ''}"
+    if record.failed:
+        holds = f"**{record.failed:,} of {record.tried:,} fail**, such as: {record.failures[0]}"
+    cells = [
+        attack.tried,
+        f"{record.tried:,} {record.unit}",
+        failed or "nothing",
+        holds,
+        f"`python -m tests.stress run {attack.name}`",
+    ]
+    return f"| {' | '.join(cell(text) for text in cells)} |"
+
+
+def link(test: str) -> str:
+    """From the page to a test's file."""
+    return f"../{test.partition('::')[0]}"
+
+
+def tables(found: Iterable[Attack], folder: Path = RECORDED) -> str:
+    """A table for each area, and where the records were made.
+
+    Raises:
+        ValueError: an attack has no record.
+    """
+    rows: dict[str, list[str]] = {area: [] for area in AREAS}
+    places = set[str]()
+    for attack in found:
+        record = read(folder, attack.name)
+        if record is None:
+            raise ValueError(f"{attack.name} has no record; make it with: python -m tests.stress run {attack.name}")
+        rows[attack.area].append(row(attack, record))
+        made = record.provenance
+        places.add(f"{made['date']}, commit {made['commit']}: {made['device']}, torch {made['torch']}")
+    lines = list[str]()
+    for area in filter(rows.__getitem__, AREAS):
+        head = [f"| {' | '.join(COLUMNS)} |", "| --- | ---: | --- | --- | --- |"]
+        lines += [f"### {area}", "", *head, *rows[area], ""]
+    return "\n".join([*lines, f"Recorded on {'; '.join(sorted(places))}."])
+
+
+def filled(text: str, made: str) -> str:
+    """A page with its block replaced.
+
+    Raises:
+        ValueError: the page does not have the block once.
+    """
+    pattern = r"(<!-- recorded: reliability -->\n).*?(<!-- end -->)"
+    text, count = re.subn(pattern, lambda match: f"{match[1]}\n{made}\n\n{match[2]}", text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"there must be one block <!-- recorded: reliability --> ... <!-- end -->, there are {count}")
+    return text
+
+
+def main() -> int:
+    """Writes the page where a table changes."""
+    before = PAGE.read_text(encoding="utf-8")
+    after = filled(before, tables(attacks.load().values()))
+    if after != before:
+        PAGE.write_text(after, encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)}: {'written' if after != before else 'up to date'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""docs/reliability.md says what the records say, and every defect has its test and its line in the changelog."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from docs import reliability
+from tests.stress import attacks
+from tests.stress.attack import Attack, Defect, Outcome, Run
+from tests.stress.record import made, write
+
+ROOT = Path(__file__).resolve().parents[2]
+FOUND = attacks.load()
+DEFECTS = [(attack.name, defect) for attack in FOUND.values() for defect in attack.defects]
+
+
+def _attack(name: str = "one", **changes: object) -> Attack:
+    attack = Attack(name, "Numerics", "sums | products", "they add up", lambda run: Outcome(3, ()), 3, 1)
+    return replace(attack, **changes)  # type: ignore[arg-type]
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = reliability.PAGE.read_text(encoding="utf-8")
+    assert reliability.filled(page, reliability.tables(FOUND.values())) == page
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_full_run_is_recorded_and_nothing_failed(name: str) -> None:
+    record = reliability.read(reliability.RECORDED, name)
+    assert record is not None
+    assert record.amount >= FOUND[name].full
+    assert record.failures == ()
+
+
+@pytest.mark.parametrize(("attack", "defect"), DEFECTS)
+def test_a_defect_has_its_test(attack: str, defect: Defect) -> None:
+    file, _, name = defect.test.partition("::")
+    assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), defect.test
+
+
+def test_a_row_holds_what_was_found(tmp_path: Path) -> None:
+    attack = _attack(defects=(Defect("2 | 2 was 5", "tests/test_a.py::test_b"),))
+    write(tmp_path, made(attack, 3, attack.run(Run(3, tmp_path)), 0.5))
+    text = reliability.tables([attack], tmp_path)
+    assert "| sums \\| products | 3 inputs | 2 \\| 2 was 5 ([test](../tests/test_a.py)) | they add up |" in text
+    assert "`python -m tests.stress run one`" in text
+
+
+def test_what_fails_now_is_said_first(tmp_path: Path) -> None:
+    attack = _attack()
+    write(tmp_path, made(attack, 3, Outcome(3, ("1 + 1 is 3",)), 0.5))
+    assert "**1 of 3 fail**, such as: 1 + 1 is 3" in reliability.tables([attack], tmp_path)
+
+
+def test_what_is_not_recorded_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one has no record; make it with"):
+        reliability.tables([_attack()], tmp_path)
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"one\.json is no record"):
+        reliability.tables([_attack()], tmp_path)
