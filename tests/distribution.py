@@ -5,7 +5,8 @@ says was tested is the installed package: tests lie in a folder without `gaussia
 
 - The wheel's environment takes every dependency and extra of the library from the index, as a user's would.
 - The sdist's environment installs the sdist alone, built in isolation, and reads the dependencies of the wheel's: they
-  are the same ones, and PyTorch is large. With `--only sdist` they are installed there.
+  are the same ones, and PyTorch is large. What it installs must be the wheel's files to the last byte, so what was
+  tested of the wheel holds for it. With `--only sdist` dependencies are installed there, and the tests run.
 """
 
 from __future__ import annotations
@@ -210,6 +211,31 @@ def site_packages(python: Path) -> Path:
     return Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
 
 
+def package(python: Path) -> Path:
+    """Where that Python's environment has the library."""
+    return site_packages(python) / "gaussian_moe"
+
+
+def same_files(first: Path, second: Path) -> int:
+    """How many files two folders hold, which are to be the same.
+
+    Raises:
+        Failed: there is none, one folder lacks a file, or one differs.
+    """
+    one, other = (
+        {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.suffix != ".pyc" and path.is_file()
+        }
+        for folder in (first, second)
+    )
+    differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    if differing or not one:
+        raise Failed(f"{second} does not hold the files of {first}: {', '.join(differing[:10]) or 'there are none'}")
+    return len(one)
+
+
 def tested(options: Options, archive: Path, python: Path, source: Path) -> list[Outcome]:
     """The library's fast tests on what is installed, from a folder that has nothing else of the tree."""
     kind = "wheel" if archive.suffix == ".whl" else "sdist"
@@ -298,8 +324,12 @@ def distribution(options: Options, dist: Path | None, out: Path | None) -> list[
     for archive in (wheel, sdist):
         if options.only in ("", "wheel" if archive is wheel else "sdist"):
             python = installed(options, archive, source, first)
-            outcomes += tested(options, archive, python, source)
-            first = first or python
+            if first is None:
+                outcomes += tested(options, archive, python, source)
+                first = python
+            else:
+                count = same_files(package(first), package(python))
+                options.say(f"sdist: its {count} files are those of the wheel, to the last byte")
     print(f"\n{sdist.name}: {sdist.stat().st_size / 2**20:.2f} MB")
     print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.2f} MB")
     return outcomes

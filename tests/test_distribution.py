@@ -35,6 +35,24 @@ def test_the_copy_is_what_git_knows(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("__pycache__"))
 
 
+def test_two_installations_are_compared_file_by_file(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder / "inner").mkdir(parents=True)
+        (tmp_path / folder / "inner" / "a.py").write_text("1")
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert distribution.same_files(one, other) == 1
+    (one / "a.pyc").write_text("2")  # What Python writes when it imports.
+    assert distribution.same_files(one, other) == 1
+    (other / "b.py").write_text("")
+    with pytest.raises(Failed, match=r"does not hold the files of .*one: b\.py"):
+        distribution.same_files(one, other)
+    (one / "b.py").write_text("2")
+    with pytest.raises(Failed, match=r"b\.py"):
+        distribution.same_files(one, other)
+    with pytest.raises(Failed, match="there are none"):
+        distribution.same_files(tmp_path / "none", tmp_path / "none")
+
+
 def test_a_report_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "report.xml"
     suite = '<testsuite tests="10" failures="1" errors="2" skipped="3"/>'

@@ -1,7 +1,11 @@
-"""The site, built strictly once, and served on the loopback address."""
+"""The site, built strictly once, and served on the loopback address.
+
+BUILT_SITE names a folder that `make docs` has just built; without it the tests build their own.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -23,6 +27,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
+    if built := os.environ.get("BUILT_SITE"):
+        assert (Path(built) / "index.html").is_file(), f"BUILT_SITE: {built} holds no site; run `make docs`"
+        return Path(built)
     out = tmp_path_factory.mktemp("site")
     # Not quietly: without warnings shown MkDocs counts none.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]

@@ -43,6 +43,8 @@ class Outcome:
     """What broke, one text each, enough to repeat it. Empty where everything held."""
     measured: Mapping[str, str | int | float] = field(default_factory=dict)
     """Figures for the table, by name, such as the largest error or the most memory."""
+    notes: tuple[str, ...] = ()
+    """What the record keeps beside, in words, such as what is known to be left."""
 
 
 @dataclass(frozen=True)

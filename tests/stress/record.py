@@ -29,6 +29,7 @@ class Record:
     failed: int
     failures: tuple[str, ...]
     measured: Mapping[str, str | int | float]
+    notes: tuple[str, ...]
     seconds: float
     provenance: Mapping[str, str]
 
@@ -43,6 +44,7 @@ def made(attack: Attack, amount: int, outcome: Outcome, seconds: float) -> Recor
         failed=len(outcome.failures),
         failures=outcome.failures[:NAMED],
         measured=dict(outcome.measured),
+        notes=outcome.notes,
         seconds=round(seconds, 1),
         provenance=provenance("cpu"),
     )
@@ -64,7 +66,7 @@ def read(folder: Path, name: str) -> Record | None:
     path = folder / f"{name}.json"
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**{**value, "failures": tuple(value["failures"])})
+        return Record(**{**value, "failures": tuple(value["failures"]), "notes": tuple(value["notes"])})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
