@@ -6,6 +6,9 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 DEMO_DATA ?= data/demo
 DEMO_RUN ?= runs/demo
 WORKERS ?= 2
+# Those of what Triton's interpreter can run in PyTorch's place.
+KERNEL_TESTS := tests/kernels/test_ops.py tests/kernels/test_expert_pool.py tests/kernels/test_gaussian_weights.py \
+	$(wildcard tests/kernels/test_*_kernel*.py)
 TORCH ?=
 
 .DEFAULT_GOAL := help
@@ -72,10 +75,11 @@ docs-serve: setup ## the site on this machine while one writes
 # The second run takes the Triton kernels themselves through the interpreter.
 test: setup ## the tests one runs before each commit (meant to stay under 3 minutes on 2 free cores)
 	$(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser"
-	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" tests/kernels
+	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" $(KERNEL_TESTS)
 
 test-all: test ## those and the slow ones: what CI runs
 	$(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser"
+	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser" $(KERNEL_TESTS)
 
 test-browser: setup ## the page to ask on and the site, clicked through in Chromium (apt-get install chromium)
 	$(PY) -m pytest -m browser tests
@@ -91,7 +95,7 @@ test-wheel: ## the wheel of dist/ on another Python and PyTorch: PYTHON=python3.
 
 stress: setup ## attack everything at full length and record what broke: docs/reliability.md (hours; resumes)
 	$(PY) -m tests.stress run
-	$(PY) -m docs.reliability
+	$(PY) -m tests.stress page
 
 check: setup ## lint, format, types
 	$(VENV)/bin/ruff check .

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "some-cpu.json"
 
 
-@pytest.mark.parametrize("ending", ["svg", "png"])
+@pytest.mark.parametrize("ending", [pytest.param("svg", marks=pytest.mark.slow), "png"])
 def test_the_same_file_gives_the_same_charts(path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
     # Pictures made of pixels take long: one of them is enough.
     drawn = {name: chart for name, chart in CHARTS.items() if ending == "svg" or name == "published"}

@@ -28,6 +28,7 @@ def test_help_of_each_command_holds_examples(name: str, capsys: pytest.CaptureFi
     assert f"python -m benchmarks {name}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_module_and_lists_its_suites() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "run", "--list", "--device", "cpu"],

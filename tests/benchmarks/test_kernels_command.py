@@ -80,6 +80,7 @@ def code(found: Found, name: str, target: str) -> MachineCode:
     return result
 
 
+@pytest.mark.slow
 def test_a_small_product_uses_tensor_cores_and_does_not_spill(found: Found) -> None:
     hopper, cdna = code(found, "product", "sm_90"), code(found, "product", "gfx942")
     # 64 x 64 x 64 is four instructions of 64 x 64 x 16 to one warp group.
@@ -95,6 +96,7 @@ def test_a_small_product_uses_tensor_cores_and_does_not_spill(found: Found) -> N
         assert result.occupancy == occupancy(result.target, 4, result.registers, result.shared)
 
 
+@pytest.mark.slow
 def test_a_kernel_without_room_is_reported_as_spilling(found: Found) -> None:
     hopper, cdna = code(found, "big product", "sm_90"), code(found, "big product", "gfx942")
     assert hopper.registers == 255
@@ -105,6 +107,7 @@ def test_a_kernel_without_room_is_reported_as_spilling(found: Found) -> None:
     assert cdna.spills > 0
 
 
+@pytest.mark.slow
 def test_a_kernel_that_does_not_compile_says_why(found: Found) -> None:
     for target in ("sm_90", "gfx942"):
         result = found["impossible", target]
@@ -112,6 +115,7 @@ def test_a_kernel_that_does_not_compile_says_why(found: Found) -> None:
         assert "no device can do this" in result.reason
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_and_writes_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], found: Found
 ) -> None:

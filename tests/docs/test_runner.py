@@ -72,6 +72,7 @@ def test_text_that_follows_no_run_block_is_free(tmp_path: Path) -> None:
     run(fence("python", "print(1)") + "\nA sentence.\n\n" + fence("text", "anything"), tmp_path)
 
 
+@pytest.mark.slow
 def test_shell_blocks_run_with_this_python_and_this_repository(tmp_path: Path) -> None:
     script = "python -c \"import examples.avqa, torch; print('here')\""
     run(fence("bash", script) + fence("text", "here"), tmp_path, shell=True)

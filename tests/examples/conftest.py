@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.examples.tiny_run import TinyData, train_tiny, write_data
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _encoders_are_read_once() -> Iterator[None]:
+    """Half a second each for text and pictures, which many tests would spend."""
+    from examples.avqa.encoders import small_text, small_vision
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((small_text, "TextEncoder"), (small_vision, "VisionEncoder")):
+            patch.setattr(module, name, cache(getattr(module, name)))
+        yield
+
+
+@pytest.fixture
+def read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the reading itself."""
+    from examples.avqa.encoders import small_text, small_vision
+
+    for module, name in ((small_text, "TextEncoder"), (small_vision, "VisionEncoder")):
+        monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ def test_sections_without_a_use_are_not_told(capsys: pytest.CaptureFixture[str])
     assert "--optimizer" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_says_it_in_one_line(tiny: TinyData, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "examples.avqa", "answer", "no.mp4", "How many?", "--run", str(tmp_path / "run")],

@@ -168,6 +168,7 @@ def test_the_mix_of_types_is_as_set() -> None:
     assert len(RECORDS) / len(SCENES["train"]) == pytest.approx(SETTINGS.questions_per_concert, rel=0.04)
 
 
+@pytest.mark.slow
 def test_fewer_questions_can_be_wanted() -> None:
     few = dataclasses.replace(SETTINGS, questions_per_concert=3.0)
     number = sum(len(ask(scene, few)) for scene in SCENES["train"][:300])
@@ -218,6 +219,7 @@ def test_the_vocabulary_is_music_avqas() -> None:
     assert {record["anser"] for record in RECORDS} <= set(ANSWERS)
 
 
+@pytest.mark.slow
 def test_the_text_alone_gives_away_less_than_half(tmp_path: Path) -> None:
     write_annotations(tmp_path, [*SCENES["train"], *SCENES["val"], *SCENES["test"]], SETTINGS)
     vocabulary = load_vocabulary(tmp_path / "answer2idx.json")

@@ -96,6 +96,7 @@ def test_a_failed_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_data_set_is_complete_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     concert(tmp_path, train=2, val=1, test=1, workers=1)
     videos = sorted((tmp_path / "videos").iterdir())

@@ -35,6 +35,8 @@ def _commands(fields: dict[str, object]) -> list[str]:
 
 
 TRAINING = [config for config in CONFIGS if "fit" in _commands(_fields(config))]
+QUICK = ("demo", "music_avqa")
+"""The others train in the slow tests."""
 configs = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 
 
@@ -79,7 +81,10 @@ def data(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, T
     return {"small": small, "paper": paper}
 
 
-@pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else pytest.mark.slow) for path in TRAINING],
+)
 def test_fit_runs_a_step_with_it(config: Path, data: dict[str, TinyData], weights: Path, tmp_path: Path) -> None:
     given = _fields(config)["data"]
     assert isinstance(given, dict)

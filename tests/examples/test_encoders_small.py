@@ -66,6 +66,7 @@ def test_shapes_are_as_announced(encoders: Encoders) -> None:
     assert not any(t.is_inference() for t in (video, patches, audio, question, words))
 
 
+@pytest.mark.usefixtures("read_anew")
 def test_encoding_repeats_and_leaves_random_numbers_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)

@@ -73,6 +73,7 @@ def test_features_are_aligned_with_the_video(videos: Path, features: Path) -> No
     assert torch.allclose(loaded.patches.float(), clip.patches, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes(videos: Path, features: Path, tmp_path: Path) -> None:
     extract(videos, tmp_path / "out", workers=2)
     assert _files(tmp_path / "out") == _files(features)

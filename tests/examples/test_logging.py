@@ -55,6 +55,7 @@ def test_scalars_and_figures_are_read_back(run: Callable[[Path], Any], tmp_path:
         assert 0.0 < event.value <= math.log(6) + 1e-5
 
 
+@pytest.mark.slow
 def test_the_task_is_learnt(tmp_path: Path) -> None:
     """Four answers: guessing is right in a quarter of the clips, any of the three that are shown in half of them."""
     assert plain.train(tmp_path, steps=80) > 0.8

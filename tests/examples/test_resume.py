@@ -48,15 +48,14 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-@pytest.mark.parametrize(
-    "batch", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow), 6]
-)
+@pytest.mark.parametrize("batch", [3, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (1, 4, 6))])
 def test_within_an_epoch(tiny: TinyData, tmp_path: Path, whole: Path, batch: int) -> None:
     with stopped_before_batch(batch):
         train_tiny(tiny, tmp_path / "run", **RUN)
     assert_same_run(train_tiny(tiny, tmp_path / "run", **RUN), whole)
 
 
+@pytest.mark.slow
 def test_twice_and_with_accumulated_batches(tiny: TinyData, tmp_path: Path) -> None:
     run = RUN | {"trainer": replace(TRAINER, max_epochs=3, accumulate_grad_batches=3, checkpoint_steps=1)}
     whole = train_tiny(tiny, tmp_path / "whole", **run)

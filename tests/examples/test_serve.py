@@ -124,6 +124,7 @@ def test_a_clip_is_encoded_once(actions: PageActions, asker: Asker, monkeypatch:
     assert frames == [(1, 2), (2, 2)]
 
 
+@pytest.mark.slow
 def test_few_clips_stay_encoded(actions: PageActions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("examples.avqa.page_actions._KEPT_CLIPS", 1)
     for name in ("test_0", "test_1"):

@@ -134,6 +134,7 @@ def test_calls_take_turns_in_changing_order(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(set(turns)) > 3
 
 
+@pytest.mark.slow
 def test_bfloat16_competes_beside_float32(record: dict[str, Any]) -> None:
     rows = [(row["implementation"], row["precision"]) for row in record["rows"]]
     assert rows == [("published", "bfloat16"), ("ours", "bfloat16"), ("published", "float32"), ("ours", "float32")]

@@ -133,6 +133,7 @@ def test_parameters_and_initialisation_are_torchs() -> None:
         assert got.abs().max().item() == pytest.approx(wanted.abs().max().item(), rel=0.05, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_more_sequences_than_a_launch_can_count() -> None:
     ours, _ = pair()
     query = torch.randn(2**15 + 1, 2, 4, DIM, dtype=torch.float64)

@@ -27,7 +27,7 @@ def largest_difference(moe: TemporalMoE, number: int) -> float:
         )
 
 
-@pytest.mark.parametrize("top_k", [3, 7])
+@pytest.mark.parametrize("top_k", [3, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_thousand_batches_equal_one_by_one(top_k: int) -> None:
     assert largest_difference(small_moe(top_k=top_k), 500) < 1e-5
 

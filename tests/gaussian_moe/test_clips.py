@@ -177,6 +177,7 @@ def test_leading_dimensions(leading: tuple[int, ...], questions: int | None, num
         assert_close(moe.router(question, frames, **timing).gates, routing.gates)
 
 
+@pytest.mark.slow
 def test_a_packed_batch_compiles_to_one_graph_for_every_size() -> None:
     moe = small_moe()
     torch._dynamo.reset()

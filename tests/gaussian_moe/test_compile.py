@@ -29,6 +29,7 @@ def inputs(num_frames: int, clips: int = 3) -> tuple[Tensor, Tensor]:
     return torch.randn(clips, 16), torch.randn(clips, num_frames, 16)
 
 
+@pytest.mark.slow
 def test_one_graph_of_a_layer_that_has_not_run_yet() -> None:
     """In a process of its own: whoever has called a layer before has told the compiler about einops."""
     program = """
@@ -41,7 +42,7 @@ print(tuple(moe(torch.randn(2, 16), torch.randn(2, 9, 16)).shape))
     assert done.stdout == "(2, 16)\n", done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("top_k", [3, 7])
+@pytest.mark.parametrize("top_k", [3, pytest.param(7, marks=pytest.mark.slow)])
 def test_one_graph_forward_and_backward(top_k: int) -> None:
     moe = small_moe(top_k=top_k, num_streams=2)
     compiled = torch.compile(moe, fullgraph=True, backend="aot_eager")
@@ -62,6 +63,7 @@ VARIANTS: list[tuple[dict[str, Any], bool]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "per_expert"), VARIANTS)
 def test_one_graph_of_each_variant(variant: dict[str, Any], per_expert: bool) -> None:
     moe = stirred(TemporalMoE(16, 7, 3, heads=4, **variant))
@@ -78,8 +80,10 @@ def test_one_graph_of_each_variant(variant: dict[str, Any], per_expert: bool) ->
 SIZES = [(2, 9), (3, 2), (5, 63), (2, 60), (4, 3), (7, 17), (3, 128), (16, 5), (2, 200), (9, 31)]  # clips, frames
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch"])
-@pytest.mark.parametrize("top_k", [3, 7])
+@pytest.mark.parametrize(
+    ("top_k", "backend"),
+    [(3, "auto"), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, "torch"), (7, "auto"), (7, "torch")])],
+)
 def test_one_compilation_serves_every_size(top_k: int, backend: str) -> None:
     moe = TemporalMoE(16, 7, top_k, heads=4, backend=backend).eval()
     counter = CompileCounterWithBackend("eager")
@@ -94,6 +98,7 @@ def test_one_compilation_serves_every_size(top_k: int, backend: str) -> None:
     assert counter.frame_count == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.__version__ < "2.8", reason="compiled layers take the torch path before PyTorch 2.8")
 @pytest.mark.skipif(runtime.INTERPRETED, reason="under the interpreter a CPU always runs the kernels")
 def test_what_is_small_is_plain_and_compiles_no_more_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def exported(layer: Layer, names: list[str], example: tuple[Tensor, ...]) -> tor
     return torch.export.export(layer, example, dynamic_shapes={name: SHAPES[name] for name in names})
 
 
-@pytest.mark.parametrize("top_k", [1, 7])
+@pytest.mark.parametrize("top_k", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_one_program_of_aten_operations(top_k: int) -> None:
     names = list(SHAPES)
     layer = Everything(small_moe(top_k=top_k, num_streams=2)).eval().double()
@@ -102,6 +102,7 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_programs_of_variants(variant: dict[str, Any]) -> None:
     names = ["question", "frames", "lengths"]

@@ -64,6 +64,7 @@ def test_each_parameter_keeps_its_dtype(tmp_path: Path) -> None:
     assert {p.dtype for p in TemporalMoE.from_pretrained(tmp_path, dtype=torch.float16).parameters()} == {torch.float16}
 
 
+@pytest.mark.slow
 def test_in_a_fresh_process(tmp_path: Path) -> None:
     folders, results = [], []
     for dtype in (torch.float32, torch.bfloat16):

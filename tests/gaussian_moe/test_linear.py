@@ -74,6 +74,7 @@ def test_equals_nn_linear(layer: Linear) -> None:
         assert_close(got, wanted, 1e-5)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_both_sides_of_the_limit(layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_map, "SMALL_LINEAR", 12 * WIDTH**2)
     torch._dynamo.reset()

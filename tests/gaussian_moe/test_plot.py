@@ -180,6 +180,7 @@ def test_errors_name_the_argument() -> None:
         plot_history(history(2), max_columns=0)
 
 
+@pytest.mark.slow
 def test_the_extra_is_named_and_pyplot_is_not_imported() -> None:
     source = (
         "import sys; sys.modules['matplotlib'] = None\n"

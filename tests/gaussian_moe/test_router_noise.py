@@ -78,6 +78,7 @@ def test_off_by_default_draws_no_random_number() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_a_compiled_layer_draws_too() -> None:
     layer = TemporalMoE(16, 7, 3, heads=4, dropout=0.0, noise=1.0, expert_dropout=0.2).train()
     torch._dynamo.reset()

@@ -14,6 +14,7 @@ from gaussian_moe.functional import gaussian_expert_pool
 from gaussian_moe.kernels import runtime
 from gaussian_moe.kernels.expert_pool import expert_pool_factored, expert_pool_reference
 from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients
+from tests.kernels.marks import slow_when_interpreted
 
 # The arguments are passed by name from a dictionary of tensors.
 pool: Callable[..., Tensor] = gaussian_expert_pool
@@ -43,6 +44,7 @@ def routed(clips: int, num_experts: int, asked: tuple[int, ...], top_k: int) -> 
     return torch.rand(clips, *asked, num_experts).argsort(-1)[..., :top_k]
 
 
+@slow_when_interpreted
 @given(
     clips=st.integers(0, 4),
     frames=st.integers(0, 7),
@@ -60,6 +62,7 @@ def test_one_question(clips: int, frames: int, experts: tuple[int, int], release
         assert_same_gradients(gradients(got, arguments), gradients(wanted, arguments))
 
 
+@slow_when_interpreted
 @given(
     clips=st.integers(0, 3),
     questions=st.integers(0, 3),
@@ -77,6 +80,7 @@ def test_many_questions(clips: int, questions: int, frames: int, experts: tuple[
         assert_close(got[:, q], reference(**one, indices=indices[:, q]))
 
 
+@slow_when_interpreted
 @pytest.mark.parametrize(("num_experts", "top_k", "released"), [(3, 2, False), (5, 2, False), (3, 2, True)])
 def test_gradcheck(num_experts: int, top_k: int, released: bool) -> None:
     arguments, indices = leaves(2, 3, num_experts, (), top_k), routed(2, num_experts, (), top_k)

@@ -76,6 +76,7 @@ def test_flops_are_those_of_the_products() -> None:
     assert counted(**leaves(7, 5, 3, torch.float32)) == 3 * 2 * 7 * 5 * 3
 
 
+@pytest.mark.slow
 def test_a_counter_that_already_counts_learns_the_formulas() -> None:
     """The first layer that is counted in a process registers them."""
     program = """

@@ -19,6 +19,7 @@ from gaussian_moe.kernels import runtime
 from gaussian_moe.kernels.expert_pool import eager
 from gaussian_moe.kernels.expert_pool import op as pool_op
 from gaussian_moe.kernels.gaussian_weights import op as weights_op
+from tests.kernels.marks import slow_when_interpreted
 
 B, S, T, D, E, H, G = 2, 2, 7, 5, 4, 6, 3
 TIMINGS = ["even", "lengths", "padding"]
@@ -75,10 +76,13 @@ def test_weights_pass_opcheck_and_gradcheck(kind: str) -> None:
 FORMS = (
     [(True, "lengths"), (False, "padding")] if runtime.INTERPRETED else list(itertools.product((True, False), TIMINGS))
 )
+QUICK = [(True, "lengths"), (False, "even")]
+SLOWLY = [pytest.param(*form, marks=[] if form in QUICK else pytest.mark.slow) for form in FORMS]
 
 
+@slow_when_interpreted
 @pytest.mark.usefixtures("_path")
-@pytest.mark.parametrize(("given", "kind"), FORMS)
+@pytest.mark.parametrize(("given", "kind"), SLOWLY)
 def test_pool_passes_opcheck_and_gradcheck(given: bool, kind: str) -> None:
     inputs = pool_inputs(given, kind)
     torch.library.opcheck(pool_op.expert_pool, tuple(inputs))
@@ -134,7 +138,8 @@ def bank(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
     return tuple(torch.randn(shape, dtype=dtype) for shape in ((E, H, D), (E, H), (E, D, H), (E, D)))
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@slow_when_interpreted
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_functions_compile_into_one_graph(dynamic: bool) -> None:
     layers = bank()
 
@@ -192,6 +197,7 @@ def test_flops_are_counted() -> None:
     assert counter.get_total_flops() == 2 * B * S * G * T * (2 * H * D + D + H)
 
 
+@slow_when_interpreted
 def test_strided_inputs() -> None:
     inputs = pool_inputs(False, "padding")
     wanted = pool_op.expert_pool(*inputs)[0]

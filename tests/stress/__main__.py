@@ -1,4 +1,4 @@
-"""Runs attacks in full and records what they found: `python -m tests.stress run [NAME ...]`, `list`."""
+"""Runs attacks in full and records what they found: `python -m tests.stress run [NAME ...]`, `list`, `page`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from examples.avqa.provenance import provenance
 
-from . import attacks
+from . import attacks, page
 from .attack import Attack, Run
 from .record import RECORDED, Record, made, read, write
 
@@ -74,6 +74,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what there is, and how much a full run tries")
+    commands.add_parser("page", help="write docs/reliability.md from what is recorded")
     runner = commands.add_parser("run", help="run attacks, all by default; again after a stop it goes on")
     runner.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
     runner.add_argument("--amount", type=int, help="how many to try in place of a full run")
@@ -87,6 +88,9 @@ def main(given: Sequence[str] | None = None) -> int:
     asked, found = arguments(given), attacks.load()
     if asked.command == "list":
         return show(found)
+    if asked.command == "page":
+        print(f"{page.PAGE}: {'written' if page.update(found.values()) else 'up to date'}")
+        return 0
     unknown = [name for name in asked.names if name not in found]
     if unknown:
         print(f"error: no attack is called {', '.join(unknown)}; known are {', '.join(found)}", file=sys.stderr)

@@ -31,7 +31,7 @@ def peak(num_experts: int, top_k: int, backend: str) -> float:
     return peak_bytes(call, "cpu") / HIDDEN_LAYER
 
 
-@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 8), (16, 16), (64, 2)])
+@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 8), pytest.param(16, 16, marks=pytest.mark.slow), (64, 2)])
 def test_peak_memory_does_not_grow_with_the_experts(num_experts: int, top_k: int) -> None:
     """A further expert stores its weights over time and pieces that fit the cache, never its hidden layer."""
     assert peak(num_experts, top_k, "auto") - peak(3, 3, "auto") < 1.5

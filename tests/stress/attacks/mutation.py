@@ -18,7 +18,7 @@ FIRST = 60
 NO_RESULT = ("kernels/expert_pool/configs.py", "kernels/expert_pool/compilations.py")
 """Which sizes of blocks are tried, and how they are named: any will do, and `benchmarks` tests them."""
 FAST = ("-m", "not slow and not gpu and not browser")
-LIMIT_S = 1200.0
+LIMIT_S = 3600.0
 
 
 @dataclass(frozen=True)

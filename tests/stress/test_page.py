@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import reliability
-from tests.stress import attacks
+from tests.stress import attacks, page
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.record import made, write
 
@@ -24,13 +23,13 @@ def _attack(name: str = "one", **changes: object) -> Attack:
 
 
 def test_the_page_is_up_to_date() -> None:
-    page = reliability.PAGE.read_text(encoding="utf-8")
-    assert reliability.filled(page, reliability.tables(FOUND.values())) == page
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.filled(text, page.tables(FOUND.values())) == text
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_full_run_is_recorded_and_nothing_failed(name: str) -> None:
-    record = reliability.read(reliability.RECORDED, name)
+    record = page.read(page.RECORDED, name)
     assert record is not None
     assert record.amount >= FOUND[name].full
     assert record.failures == ()
@@ -45,7 +44,7 @@ def test_a_defect_has_its_test(attack: str, defect: Defect) -> None:
 def test_a_row_holds_what_was_found(tmp_path: Path) -> None:
     attack = _attack(defects=(Defect("2 | 2 was 5", "tests/test_a.py::test_b"),))
     write(tmp_path, made(attack, 3, attack.run(Run(3, tmp_path)), 0.5))
-    text = reliability.tables([attack], tmp_path)
+    text = page.tables([attack], tmp_path)
     assert "| sums \\| products | 3 inputs | 2 \\| 2 was 5 ([test](../tests/test_a.py)) | they add up |" in text
     assert "`python -m tests.stress run one`" in text
 
@@ -53,15 +52,15 @@ def test_a_row_holds_what_was_found(tmp_path: Path) -> None:
 def test_what_fails_now_is_said_first(tmp_path: Path) -> None:
     attack = _attack()
     write(tmp_path, made(attack, 3, Outcome(3, ("1 + 1 is 3",)), 0.5))
-    assert "**1 of 3 fail**, such as: 1 + 1 is 3" in reliability.tables([attack], tmp_path)
+    assert "**1 of 3 fail**, such as: 1 + 1 is 3" in page.tables([attack], tmp_path)
 
 
 def test_what_is_not_recorded_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one has no record; make it with"):
-        reliability.tables([_attack()], tmp_path)
+        page.tables([_attack()], tmp_path)
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text("[]")
     with pytest.raises(ValueError, match=r"one\.json is no record"):
-        reliability.tables([_attack()], tmp_path)
+        page.tables([_attack()], tmp_path)

@@ -1,17 +1,17 @@
-"""Writes docs/reliability.md's tables from the attacks and their records: `python -m docs.reliability`."""
+"""docs/reliability.md's tables, from the attacks and their records."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.stress import attacks
-from tests.stress.attack import AREAS, Attack
-from tests.stress.record import RECORDED, Record, read
+from examples.avqa.files import write_text
 
-ROOT = Path(__file__).resolve().parents[1]
+from .attack import AREAS, Attack
+from .record import RECORDED, Record, read
+
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 COLUMNS = ("tried", "how many", "what failed at first", "what holds now", "to repeat it")
 
@@ -78,15 +78,10 @@ def filled(text: str, made: str) -> str:
     return text
 
 
-def main() -> int:
-    """Writes the page where a table changes."""
+def update(found: Iterable[Attack]) -> bool:
+    """Writes the page; returns whether that changed it."""
     before = PAGE.read_text(encoding="utf-8")
-    after = filled(before, tables(attacks.load().values()))
+    after = filled(before, tables(found))
     if after != before:
-        PAGE.write_text(after, encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)}: {'written' if after != before else 'up to date'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        write_text(PAGE, after)
+    return after != before
