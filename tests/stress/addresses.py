@@ -86,9 +86,7 @@ def many_clips() -> None:
         patch.object(weights_kernel, "weights_backward_kernel", Last(weights_kernel.weights_backward_kernel)),
         patch.object(kernel, "pool_forward_kernel", Last(kernel.pool_forward_kernel, hidden)),
         patch.object(kernel_backward, "route_kernel", Last(kernel_backward.route_kernel, 0)),
-        patch.object(
-            kernel_backward, "backward_frames_kernel", Last(kernel_backward.backward_frames_kernel, channels)
-        ),
+        patch.object(kernel_backward, "backward_frames_kernel", Last(kernel_backward.backward_frames_kernel, channels)),
         patch.object(kernel_backward, "backward_weights_kernel", Last(kernel_backward.backward_weights_kernel)),
         patch.object(kernel_backward, "backward_experts_kernel", Last(kernel_backward.backward_experts_kernel, 0)),
         patch.object(launch, "_route", _only_masks),

@@ -85,10 +85,7 @@ def clips(draw: Draw, B: int, T: int, dtype: torch.dtype) -> Clips:
         if kind == "any":
             times = times[:, torch.randperm(T, generator=draw.generator)]
             times[:, ::3] = times.flip(-1)[:, ::3]
-        if kind == "whole":
-            times = times.long()
-        else:
-            times = times.masked_fill(padding, torch.nan)
+        times = times.long() if kind == "whole" else times.masked_fill(padding, torch.nan)
         if draw.random() < 0.3:
             duration = float(rate * T * draw.one(0.5, 1.0, 3.0))
             duration = float(torch.tensor(duration, dtype=wide))

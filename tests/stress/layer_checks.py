@@ -40,9 +40,7 @@ Results = dict[str, Tensor]
 Function = Callable[[nn.Module, Mapping[str, Tensor]], Results]
 
 
-def compare(
-    draw: Draw, module: nn.Module, inputs: Mapping[str, Tensor], dtype: torch.dtype, function: Function
-) -> str:
+def compare(draw: Draw, module: nn.Module, inputs: Mapping[str, Tensor], dtype: torch.dtype, function: Function) -> str:
     """What of results or gradients is not finite or too far off; inputs in float64, as the dtype holds them."""
     exact = _results(copy.deepcopy(module).double(), inputs, function, draw)
     if any(not x.isfinite().all() for x in exact.values()):
@@ -175,7 +173,9 @@ def _fusion(draw: Draw, B: int, T: int, size: float, dtype: torch.dtype) -> Case
     T = min(T, 257)
     lengths = draw.one(T, T, 5), draw.one(0, 1, 9)
     masks = [draw.even(B, n) < draw.one(0.0, 0.5, 1.0) for n in (T, *lengths)]
-    inputs = {name: size * draw.normal(B, n, 16) for name, n in zip(("audio", "video", "words"), (T, *lengths), strict=True)}
+    inputs = {
+        name: size * draw.normal(B, n, 16) for name, n in zip(("audio", "video", "words"), (T, *lengths), strict=True)
+    }
 
     def run(layer: nn.Module, x: Mapping[str, Tensor]) -> Results:
         names = ("audio_padding_mask", "video_padding_mask", "words_padding_mask")

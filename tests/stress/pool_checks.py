@@ -121,7 +121,9 @@ def try_pool(draw: Draw, small: bool) -> str:
             wrong = outside(result.view_as(value), value, exact.errors[name], result.dtype)
             wrong = wrong and f"gradient of {name}: {wrong}"
     if not wrong and found is not None:
-        wrong = _profile_gradients(found, results, exact.gradients["weights"], exact.errors["weights"], spread, wide, normalization)
+        wrong = _profile_gradients(
+            found, results, exact.gradients["weights"], exact.errors["weights"], spread, wide, normalization
+        )
     return f"{described}: {wrong}" if wrong else ""
 
 

@@ -38,9 +38,7 @@ class Problem(NamedTuple):
 NAMES = ("frames", "gates", "weights", "weight1", "bias1", "weight2", "bias2")
 
 
-def pooled(
-    given: Problem, hidden: Callable[[Tensor, Tensor], Tensor], tiny: float = 0.0
-) -> Tensor:  # [B, R, S, D]
+def pooled(given: Problem, hidden: Callable[[Tensor, Tensor], Tensor], tiny: float = 0.0) -> Tensor:  # [B, R, S, D]
     """`sum_k p_k (W2 sum_t g_kt h(x_t) + (sum_t g_kt) b2)`, `tiny` added to what is rounded on the way.
 
     `hidden` makes the hidden layer [B, S, R, G, T, H] of W1 x and of b1.
@@ -130,9 +128,7 @@ def outcome(
     return Outcome(value.detach(), value_error + share * value.detach().abs() + tiny, gradients, most, largest)
 
 
-def _sensitivity(
-    size: Problem, upstream: Tensor, steep: float, tiny: float
-) -> tuple[Tensor, dict[str, Tensor]]:
+def _sensitivity(size: Problem, upstream: Tensor, steep: float, tiny: float) -> tuple[Tensor, dict[str, Tensor]]:
     """A problem of absolute values without a kink: its result and its gradients."""
     leaves = size._replace(**{name: getattr(size, name).detach().requires_grad_() for name in NAMES})
     above = pooled(leaves, lambda product, bias: steep * (product + bias), tiny)

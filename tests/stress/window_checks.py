@@ -116,7 +116,8 @@ def _weights(got: Tensor, exact: Windows, timing: Clips, normalization: str) -> 
     slack = 8 * unit(wide) * value + 8 * torch.finfo(wide).tiny
     off = (got.double() < low - slack) | (got.double() > high + slack)
     if bool(off.any()):
-        return f"{int(off.sum())} weights are off: {got[off][0]:.9g} for {value[off][0]:.9g} ({low[off][0]:.9g} to {high[off][0]:.9g})"
+        around = f"{low[off][0]:.9g} to {high[off][0]:.9g}"
+        return f"{int(off.sum())} weights are off: {got[off][0]:.9g} for {value[off][0]:.9g} ({around})"
     if normalization == "peak":
         there = ~timing.padding.all(-1, keepdim=True)
         if not torch.equal(got.amax(-1), there.to(wide).expand(got.shape[:2])):
