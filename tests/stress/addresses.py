@@ -25,7 +25,7 @@ from tests.kernels.pool_cases import Case, case
 
 from .vast import Last, spread, vast, vast_memory
 
-MANY = 2**20 + 1
+MANY = 2**26 + 1
 
 
 def same(name: str, got: Tensor | None, wanted: Tensor | None) -> None:
@@ -54,7 +54,7 @@ def strided(name: str, dim: int, form: str = "even", given: bool = True) -> Call
 
 def _clips(count: int) -> Case:
     """Clips of 16 frames, all zero but the last."""
-    small = case("even", False, B=1, T=16, D=129, H=4097, G=1, E=2).to(torch.float32)
+    small = case("even", False, B=1, T=16, D=17, H=33, G=1, E=2).to(torch.float32)
     assert small.centers is not None
     assert small.stds is not None
     if count == 1:
@@ -73,12 +73,13 @@ def many_clips() -> None:
     small = _clips(1)
     torch.manual_seed(0)
     large = _clips(MANY)
-    upstream = torch.randn(1, 1, 1, 4097)
+    upstream = torch.randn(1, 1, 1, 33)
     wanted = launch.pool_forward(*small, 0.0, True)
     back = launch.pool_backward(upstream, torch.ones(1, 1), *small, wanted[2], 0.0)
-    hidden, channels = configs.blocks(4097, 32), configs.blocks(129, 16)
-    grad = vast(MANY, 1, 1, 4097)
-    grad[-1] = upstream
+    hidden, channels = configs.blocks(33, 32), configs.blocks(17, 16)
+    grad = vast(MANY, 1, 1, 33)
+    mass = vast(MANY, 1)
+    grad[-1], mass[-1] = upstream, 1.0
     with (
         vast_memory(),
         patch.object(weights_kernel, "windows_kernel", Last(weights_kernel.windows_kernel)),
@@ -91,11 +92,11 @@ def many_clips() -> None:
         patch.object(kernel_backward, "backward_experts_kernel", Last(kernel_backward.backward_experts_kernel, 0)),
         patch.object(launch, "_route", _only_masks),
     ):
-        state, mass, bits = launch.pool_forward(*large, 0.0, True)
-        found = launch.pool_backward(grad, vast(MANY, 1).fill_(1.0), *large, bits, 0.0)
+        state, total, bits = launch.pool_forward(*large, 0.0, True)
+        found = launch.pool_backward(grad, mass, *large, bits, 0.0)
     for name, got, value in (
         ("state", state, wanted[0]),
-        ("mass", mass, wanted[1]),
+        ("mass", total, wanted[1]),
         ("bits", bits, wanted[2]),
         ("frames", found[0], back[0]),
         ("centers", found[4], back[4]),
@@ -206,18 +207,24 @@ def many_chunks_backward() -> None:
     torch.testing.assert_close(found[1], wanted[1])
 
 
+# First those where what is added after each block of channels or units does not go into 32 bits.
 STRIDED = (
-    *((name, dim, "even") for name, dims in (("frames", 4), ("weight1", 3), ("weights", 3)) for dim in range(dims)),
+    ("frames", 3, "even"),
+    ("weight1", 1, "even"),
+    *(("frames", dim, "even") for dim in range(3)),
+    ("weight1", 0, "even"),
+    ("weight1", 2, "even"),
+    *(("weights", dim, "even") for dim in range(3)),
     ("padding", 0, "times-padding"),
 )
 CASES: dict[str, Callable[[], None]] = {
+    **{f"{name} far apart along dimension {dim}": strided(name, dim, form) for name, dim, form in STRIDED},
+    "times far apart along dimension 0": strided("times", 0, "times-padding", given=False),
     "the last of many clips": many_clips,
     "the last of many weights": many_weights,
     "the last of many experts": many_experts,
     "the last of many chunks, forward": many_chunks_forward,
     "the last of many chunks, backward": many_chunks_backward,
-    **{f"{name} far apart along dimension {dim}": strided(name, dim, form) for name, dim, form in STRIDED},
-    "times far apart along dimension 0": strided("times", 0, "times-padding", given=False),
 }
 
 

@@ -19,7 +19,7 @@ from triton.runtime.interpreter import interpreter_builder
 
 PAST = 2**31 + 2**16
 """Elements: an offset of the last does not go into 32 bits."""
-_REAL = 2**28
+_REAL = 2**24
 MAP_NORESERVE = 0x4000
 """Of Linux; Python names it from 3.13 on."""
 

@@ -108,6 +108,18 @@ ATTACKS = (
         full=500,
         sample=12,
         unit="cases",
+        defects=(
+            Defect(
+                "features of some hundreds in float16 gave NaN, as their attention scores did not fit",
+                "tests/gaussian_moe/test_extremes.py::test_large_features_have_scores_that_float16_does_not_hold",
+            ),
+            Defect(
+                "where all gates but one rounded to 0 the other experts in use were the first ones, even such as had "
+                "dropped out, and not those with the next logits",
+                "tests/gaussian_moe/test_router_noise.py::"
+                "test_an_expert_that_drops_out_is_not_chosen_where_other_gates_are_nothing",
+            ),
+        ),
     ),
     Attack(
         "numerics-kernels",
@@ -122,8 +134,8 @@ ATTACKS = (
     Attack(
         "addresses",
         "Numerics",
-        "kernels on tensors past 2^31 elements, of which few pages are touched: the last clip, weight, expert and chunk "
-        "of very many, and each argument with its elements far apart along each dimension",
+        "kernels on tensors past 2^31 elements, of which few pages are touched: the last clip, weight, expert and "
+        "chunk of very many, and each argument with its elements far apart along each dimension",
         "the same bits as in little memory",
         _addresses,
         full=17,
