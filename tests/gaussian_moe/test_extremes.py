@@ -17,9 +17,10 @@ def weights_of(
     center: float, std: float, backend: str, window: str, normalization: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weights, and the gradients of center and std of the sum of their squares."""
-    leaves = [torch.tensor([[value]], requires_grad=True) for value in (center, std)]
-    weights = gaussian_weights(*leaves, FRAMES, backend=backend, window=window, normalization=normalization)
-    return weights.detach().flatten(), *torch.autograd.grad(weights.square().sum(), leaves)
+    centers, stds = (torch.tensor([[value]], requires_grad=True) for value in (center, std))
+    weights = gaussian_weights(centers, stds, FRAMES, backend=backend, window=window, normalization=normalization)
+    by_center, by_std = torch.autograd.grad(weights.square().sum(), [centers, stds])
+    return weights.detach().flatten(), by_center, by_std
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])

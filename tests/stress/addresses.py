@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -26,6 +27,8 @@ from tests.kernels.pool_cases import Case, case
 from .vast import Last, spread, vast, vast_memory
 
 MANY = 2**26 + 1
+# Its arguments are passed as one row, which type checkers do not follow through two of them.
+pool_backward: Callable[..., Any] = launch.pool_backward
 
 
 def same(name: str, got: Tensor | None, wanted: Tensor | None) -> None:
@@ -45,7 +48,7 @@ def strided(name: str, dim: int, form: str = "even", given: bool = True) -> Call
         results = []
         for one in (small, large):
             state, mass, bits = launch.pool_forward(*one, 0.0, True)
-            results.append((state, mass, bits, *launch.pool_backward(*grads, *one, bits, 0.0)))
+            results.append((state, mass, bits, *pool_backward(*grads, *one, bits, 0.0)))
         for place, (wanted, got) in enumerate(zip(*results, strict=True)):
             same(f"result {place}", got, wanted)
 
@@ -75,7 +78,7 @@ def many_clips() -> None:
     large = _clips(MANY)
     upstream = torch.randn(1, 1, 1, 33)
     wanted = launch.pool_forward(*small, 0.0, True)
-    back = launch.pool_backward(upstream, torch.ones(1, 1), *small, wanted[2], 0.0)
+    back = pool_backward(upstream, torch.ones(1, 1), *small, wanted[2], 0.0)
     hidden, channels = configs.blocks(33, 32), configs.blocks(17, 16)
     grad = vast(MANY, 1, 1, 33)
     mass = vast(MANY, 1)
@@ -93,7 +96,7 @@ def many_clips() -> None:
         patch.object(launch, "_route", _only_masks),
     ):
         state, total, bits = launch.pool_forward(*large, 0.0, True)
-        found = launch.pool_backward(grad, mass, *large, bits, 0.0)
+        found = pool_backward(grad, mass, *large, bits, 0.0)
     for name, got, value in (
         ("state", state, wanted[0]),
         ("mass", total, wanted[1]),
@@ -138,7 +141,7 @@ def many_experts() -> None:
     small = case("even", True, B=2, G=1, T=20, D=D, H=H, E=1).to(torch.float32)
     grads = torch.randn(2, 1, 1, H), torch.randn(2, 1)
     bits = launch.pool_forward(*small, 0.0, True)[2]
-    wanted = launch.pool_backward(*grads, *small, bits, 0.0)
+    wanted = pool_backward(*grads, *small, bits, 0.0)
     weight1, bias1 = vast(E, H, D), vast(E, H)
     weight1[-1], bias1[-1] = small.weight1[0], small.bias1[0]
     large = small._replace(weight1=weight1, bias1=bias1, indices=torch.full((2, 1), E - 1))
@@ -151,7 +154,7 @@ def many_experts() -> None:
         ),
     ):
         again = launch.pool_forward(*large, 0.0, True)[2]
-        found = launch.pool_backward(*grads, *large, again, 0.0)
+        found = pool_backward(*grads, *large, again, 0.0)
     same("bits", again, bits)
     same("frames", found[0], wanted[0])
     same("W1", found[1][-1], wanted[1][0])
@@ -190,10 +193,10 @@ def many_chunks_backward() -> None:
     small, large = _long()
     bits = launch.pool_forward(*small, 0.0, True)[2]
     grads = torch.randn(1, 1, 1, 4), torch.zeros(1, 1)
-    wanted = launch.pool_backward(*grads, *small, bits, 0.0)
+    wanted = pool_backward(*grads, *small, bits, 0.0)
     all_bits = vast(1, 1, 1, LONG, 1, dtype=torch.int32)
     all_bits[:, :, :, -64:] = bits
-    nothing = {
+    nothing: dict[str, Any] = {
         name: Last(getattr(kernel_backward, name), 0) for name in ("backward_frames_kernel", "backward_weights_kernel")
     }
     with (
@@ -203,7 +206,7 @@ def many_chunks_backward() -> None:
         patch.multiple(kernel_backward, **nothing),
         patch.object(kernel_backward, "backward_experts_kernel", Last(kernel_backward.backward_experts_kernel)),
     ):
-        found = launch.pool_backward(*grads, *large, all_bits, 0.0)
+        found = pool_backward(*grads, *large, all_bits, 0.0)
     torch.testing.assert_close(found[1], wanted[1])
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ def digest(tensors: Iterable[Tensor | None]) -> str:
     """Of every bit, in order."""
     found = hashlib.sha256()
     for x in tensors:
-        found.update(b"none" if x is None else x.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        found.update(b"none" if x is None else x.detach().flatten().contiguous().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
@@ -63,8 +64,8 @@ def _refiner() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     **{
-        f"TemporalMoE {str(dtype).removeprefix('torch.')} {backend} K={top_k} T={frames}": (
-            lambda dtype=dtype, backend=backend, top_k=top_k, frames=frames: _moe(dtype, backend, top_k, frames)
+        f"TemporalMoE {str(dtype).removeprefix('torch.')} {backend} K={top_k} T={frames}": partial(
+            _moe, dtype, backend, top_k, frames
         )
         for dtype in (torch.float32, torch.float64, torch.bfloat16)
         for backend in ("auto", "torch")

@@ -6,7 +6,7 @@ B batch, T frames.
 from __future__ import annotations
 
 import random
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class Clips(NamedTuple):
     padding: Tensor  # [B, T] bool
 
     @property
-    def arguments(self) -> dict[str, Tensor | float | None]:
+    def arguments(self) -> dict[str, Any]:
         """For a layer."""
         return {
             "key_padding_mask": self.mask,

@@ -38,7 +38,7 @@ from gaussian_moe import backend as backends
 from gaussian_moe.backend import VARIABLE
 
 from .draw import DTYPES, Draw, clips, shown
-from .pool_checks import LIMITS
+from .pool_checks import NOTHING_IS_SMALL
 from .window_checks import outside, unit
 
 MOVED, RUNS = 8, 5
@@ -47,11 +47,11 @@ Results = dict[str, Tensor]
 Function = Callable[[nn.Module, Mapping[str, Tensor]], Results]
 
 
-class Rounded(TorchDispatchMode):
+class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of its metaclass
     """Moves the result of every operation in float64."""
 
     def __init__(self, draw: Draw, by: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.draw, self.by = draw, by
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -131,7 +131,7 @@ def compare(draw: Draw, module: nn.Module, inputs: Mapping[str, Tensor], dtype: 
 
 def _results(module: nn.Module, inputs: Mapping[str, Tensor], function: Function) -> Results:
     leaves = {name: x.detach().requires_grad_() for name, x in inputs.items()}
-    with patch.multiple(backends, **dict.fromkeys(LIMITS, 0)):
+    with patch.multiple(backends, **NOTHING_IS_SMALL):
         results = function(module, leaves)
         generator = torch.Generator().manual_seed(11)
         total = torch.zeros((), dtype=torch.float64)
@@ -257,20 +257,21 @@ def _losses(draw: Draw, B: int, T: int, size: float, dtype: torch.dtype) -> Case
     E, T = draw.one(1, 2, 7, 64), max(T, 1)
     K, timing = draw.one(E, 1), clips(draw, B, T, dtype)
     module = QuestionRouter(16, E, K, heads=4)
-    module = _stirred(draw, module, 1.0)
-    padding = {name: timing.arguments[name] for name in ("key_padding_mask", "lengths")}
+    _stirred(draw, module, 1.0)
+    arguments: dict[str, Any] = timing.arguments
+    padding = {name: arguments[name] for name in ("key_padding_mask", "lengths")}
     with torch.no_grad():
-        module.gate.bias.mul_(draw.one(1.0, 1e4))  # type: ignore[union-attr,operator]
+        module.gate.bias.mul_(draw.one(1.0, 1e4))
 
     def run(layer: nn.Module, x: Mapping[str, Tensor]) -> Results:
-        routing = layer(**x, **timing.arguments)
+        routing = layer(**x, **arguments)
         found = {
             loss.__name__: loss(routing, **padding)
             for loss in (load_balance_loss, importance_loss, router_z_loss, gaussian_diversity_loss)
         }
         found |= routing_statistics(routing, **padding).as_dict()
         found |= {f"span {name}": x for name, x in expert_spans(routing, duration=60.0)._asdict().items()}
-        sure = peak_span(routing, **timing.arguments)
+        sure = peak_span(routing, **arguments)
         return found | {"peak's confidence": sure.confidence.clamp(max=2.0) * 0.0, "peak": sure.start * 0.0}
 
     inputs = {"question": min(size, 1e3) * draw.normal(B, 16), "frames": draw.normal(B, T, 16)}

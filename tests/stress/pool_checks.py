@@ -6,6 +6,8 @@ B batch, S streams, Q questions of one clip, T frames, D channels, H hidden, E e
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -20,7 +22,7 @@ from .pool_definition import NAMES, Problem, outcome
 from .window_checks import outside, profile, unit
 from .window_definition import Windows, gradients, places, windows
 
-LIMITS = ("SMALL", "SMALL_COMPILED", "SMALL_SHORT")
+NOTHING_IS_SMALL: dict[str, Any] = {"SMALL": 0, "SMALL_COMPILED": 0, "SMALL_SHORT": 0}
 
 
 def try_pool(draw: Draw, small: bool) -> str:
@@ -78,7 +80,7 @@ def try_pool(draw: Draw, small: bool) -> str:
     )
     padded = x.masked_fill(timing.padding[:, None, :, None] if S else timing.padding[..., None], torch.nan)
     # The library takes plain operations for small inputs, on which the operators would never be tried.
-    with patch.multiple(backends, **dict.fromkeys(LIMITS, 0)):
+    with patch.multiple(backends, **NOTHING_IS_SMALL):
         got = gaussian_expert_pool(
             padded,
             p,
@@ -87,7 +89,7 @@ def try_pool(draw: Draw, small: bool) -> str:
             *layers,
             centers=None if given else c.view(squeezed),
             stds=None if given else s.view(squeezed),
-            **timing.arguments,  # type: ignore[arg-type]  # by name
+            **timing.arguments,
             window=window,
             normalization=normalization,
             activation=activation,
@@ -136,7 +138,7 @@ def _spread(found: Windows, epsilon: float, shape: tuple[int, ...]) -> tuple[Ten
 
 def _profile_gradients(
     found: Windows,
-    results: dict[str, Tensor | None],
+    results: Mapping[str, Tensor | None],
     by_weight: Tensor,
     error: Tensor,
     spread: Tensor,

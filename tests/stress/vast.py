@@ -57,7 +57,8 @@ def vast_memory() -> Iterator[None]:
 
         return one
 
-    with patch.multiple(torch, **{name: make(name) for name in made}):
+    replaced: dict[str, Any] = {name: make(name) for name in made}
+    with patch.multiple(torch, **replaced):
         yield
 
 

@@ -68,12 +68,14 @@ def try_windows(draw: Draw, small: bool) -> str:
     timing = clips(draw, B, T, dtype)
     wide = torch.promote_types(dtype, torch.float32)
     leaves = [x.to(dtype).requires_grad_() for x in (centers, stds)]
+    one, other = leaves
     frames = torch.empty(B, T, 1, dtype=dtype)
     case = f"{shown(dtype)} B={B} G={G} T={T} {window} {normalization} {backend} {_described(timing)}"
     got = gaussian_weights(
-        *leaves,
+        one,
+        other,
         frames,
-        **timing.arguments,  # type: ignore[arg-type]  # by name
+        **timing.arguments,
         window=window,
         normalization=normalization,
         backend=backend,

@@ -89,7 +89,9 @@ def windows(
     else:
         fall = _height(window, z) - _height(window, zn)
     moved = unit * (t.abs() + tn.abs() + c.abs()) / s  # of z, by one rounding
-    steep = {"gaussian": z.abs() + zn.abs(), "laplace": math.sqrt(2), "box": 10.0}[window]
+    steep = z.abs() + zn.abs()
+    if window != "gaussian":
+        steep = torch.full_like(steep, 10.0 if window == "box" else math.sqrt(2))
     # A box's logarithm is made of numbers of up to sqrt(3)/0.1.
     size = 20.0 if window == "box" else 1.0
     error = (ROUNDINGS * (steep * moved + size * unit)).nan_to_num(math.inf)
