@@ -56,8 +56,8 @@ def window(pair, length, first_ptr, last_ptr):
 
 @triton.jit
 def share_start(num_blocks, chunk, num_chunks):
-    """Where a chunk begins that shares the blocks with others; the product of both counts may need 64 bits."""
-    return (num_blocks.to(tl.int64) * chunk // num_chunks).to(tl.int32)
+    """Where a chunk begins that shares the blocks with others. Of blocks times chunks 32 bits may be too few."""
+    return num_blocks // num_chunks * chunk + tl.minimum(chunk, num_blocks % num_chunks)
 
 
 @triton.jit
