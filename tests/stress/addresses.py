@@ -42,9 +42,10 @@ def strided(name: str, dim: int, form: str = "even", given: bool = True) -> Call
     """One argument whose elements along one dimension lie far apart: both passes."""
 
     def run() -> None:
-        small = case(form, given, S=2).to(torch.float32)
+        S = 2 if (name, dim) == ("frames", 1) else 1
+        small = case(form, given, S=S).to(torch.float32)
         large = small._replace(**{name: spread(getattr(small, name), dim)})
-        grads = torch.randn(2, 2, 2, 33), torch.randn(2, 2)
+        grads = torch.randn(2, S, 2, 33), torch.randn(2, 2)
         results = []
         for one in (small, large):
             state, mass, bits = launch.pool_forward(*one, 0.0, True)
