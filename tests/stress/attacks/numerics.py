@@ -74,7 +74,7 @@ ATTACKS = (
         "finite wherever the definition is, and as near to float64 as some roundings of times, center and std",
         _drawn(try_windows),
         full=3000,
-        sample=40,
+        sample=25,
         unit="cases",
         defects=(
             Defect(
@@ -96,7 +96,7 @@ ATTACKS = (
         "finite wherever the dtype holds what the definition computes, and off by no more than rounding of its terms",
         _drawn(try_pool),
         full=1500,
-        sample=25,
+        sample=12,
         unit="cases",
     ),
     Attack(
@@ -106,7 +106,7 @@ ATTACKS = (
         "finite, and no further from float64 than float64 moves when inputs and parameters are rounded",
         _drawn(try_layer),
         full=500,
-        sample=12,
+        sample=6,
         unit="cases",
         defects=(
             Defect(
@@ -128,7 +128,7 @@ ATTACKS = (
         "as above",
         _kernels,
         full=150,
-        sample=4,
+        sample=2,
         unit="cases",
     ),
     Attack(
@@ -139,7 +139,7 @@ ATTACKS = (
         "the same bits as in little memory",
         _addresses,
         full=17,
-        sample=2,
+        sample=1,
         unit="layouts",
         defects=(
             Defect(
