@@ -148,7 +148,11 @@ def _profile_gradients(
     flat = by_weight.flatten(1, 2)
     value = gradients(found, flat, normalization, unit(wide))
     high = found.weights.high
-    extra = (error.flatten(1, 2) * high, flat.abs() * spread.flatten(1, 2))
+    off_by = error.flatten(1, 2)
+    if normalization == "sum":
+        # Every weight is divided by the sum of all, through which an error of one reaches the others.
+        off_by = off_by + (off_by * high).sum(-1, keepdim=True)
+    extra = (off_by * high, flat.abs() * spread.flatten(1, 2))
     slopes = found.slopes
     for name, wanted, bound, slope, off in (
         ("centers", value[0], value[2], slopes.by_center, slopes.center_error),
