@@ -288,7 +288,8 @@ def _sound(path: Path) -> None:
 def test_what_cannot_be_taken(
     actions: PageActions, tmp_path: Path, write: Callable[[Path], None], message: str
 ) -> None:
-    path = tmp_path / "upload.mp4"
+    path = tmp_path / "0123" / "upload.mp4"
+    path.parent.mkdir()
     write(path)
     refused = _taken(actions, path)
     assert refused is not None
