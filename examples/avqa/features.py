@@ -31,6 +31,8 @@ _DISK_DTYPES: dict[Modality, type[np.floating[Any]]] = {
 }
 _AXES: dict[Modality, int] = {"audio": 2, "video": 2, "patches": 3}
 _MEND = "extract these videos again"
+# What a file's name may have, 255 bytes, less what the name of an unfinished one has beside it.
+_LONGEST_ID = 215
 
 
 class VideoFeatures(NamedTuple):
@@ -127,7 +129,8 @@ class FeatureFolder:
         frames: use at most so many frames of a video, the first ones; None uses all.
 
     Raises:
-        UserError: `folders` lacks a modality or names an unknown one, or `frames` is less than 1.
+        UserError: `folders` lacks a modality, names an unknown one or a folder outside `root`, or `frames` is less
+            than 1.
     """
 
     def __init__(self, root: Path, folders: Mapping[Modality, str], frames: int | None = None) -> None:
@@ -136,6 +139,8 @@ class FeatureFolder:
             raise UserError(f"the feature folders name {named}; name exactly {', '.join(MODALITIES)}")
         if frames is not None and frames < 1:
             raise UserError(f"frames must be at least 1, got {frames}")
+        for modality in MODALITIES:
+            _check_inside(modality, folders[modality])
         self.root = root
         self.folders = dict(folders)
         self.frames = frames
@@ -316,4 +321,22 @@ def _plain(video_id: str) -> str:
     plain = PurePosixPath(video_id).name == video_id == PureWindowsPath(video_id).name
     if not plain or not video_id or video_id.startswith(".") or "\0" in video_id:
         raise UserError(f"video id {video_id!r} is no plain file name; ids may not name other folders")
+    # Bytes that were no UTF-8 in a folder of videos.
+    if not _is_text(video_id):
+        raise UserError(f"video id {video_id!r} is no text in UTF-8; rename the file")
+    if (size := len(video_id.encode())) > _LONGEST_ID:
+        raise UserError(f"video id {video_id[:40]!r}... has {size} bytes; a file's name has room for {_LONGEST_ID}")
     return video_id
+
+
+def _check_inside(modality: Modality, name: str) -> None:
+    """Features and indexes are written by these names, which a config or a store tells."""
+    path = PurePosixPath(name)
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and not {"\\", "\0"} & set(name)
+    if not inside or not _is_text(name) or any(len(part.encode()) > 255 for part in path.parts):
+        raise UserError(f"folders: {modality} is in {name[:80]!r}; name a folder inside that of the features")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written anywhere: half a pair of surrogates cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)

@@ -23,7 +23,7 @@ from .features import FeatureFolder, VideoFeatures, renamed
 from .files import sweep_temporaries
 from .pack_journal import Entry, Journal, Stamps
 from .store import is_store
-from .store_index import DATA, INDEX, Layout, StoredClip, StoredModality, StoreIndex
+from .store_index import DATA, INDEX, JOURNAL, Layout, StoredClip, StoredModality, StoreIndex
 
 # Whitening enlarges small differences of the log-mel statistics, which are a twentieth of a clip.
 _SINGLE_PRECISION: set[tuple[str, Modality]] = {("small", "audio")}
@@ -157,6 +157,9 @@ def _packed(
 ) -> StoreIndex:
     if out.exists() and not is_store(out) and any(out.iterdir()):
         raise UserError(f"out: {out} is not empty and holds no store; name another folder")
+    if links := [name for name in (DATA, JOURNAL) if (out / name).is_symlink()]:
+        # They would be written through, wherever they lead.
+        raise UserError(f"out: {out / links[0]} is a link; delete {out}, or name another folder")
     journal = Journal(out, settings)
     entries = journal.verified(survey.stamps, layout)
     faults = [entry.fault for entry in entries if entry.clip is None]

@@ -154,6 +154,9 @@ def _draw_answers(axes: Axes, answers: list[tuple[str, float]]) -> None:
     bars = axes.barh(names, [probability for _, probability in answers], color=["0.25", *["0.7"] * (len(names) - 1)])
     axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.invert_yaxis()
+    # An answer is text, whatever formula it looks like.
+    for name in axes.get_yticklabels():
+        name.set_parse_math(False)
     axes.set(xlim=(0, 1.25), xticks=[], title="answer")
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -23,7 +23,8 @@ def results_name(split: str, own: Path | None, annotations: Path | None) -> str:
     """
     if annotations is None or (own is not None and annotations.resolve() == own.resolve()):
         return split
-    return f"{annotations.resolve().parent.name}-{annotations.stem}".strip("-")
+    # A name of dots would be another folder.
+    return f"{annotations.resolve().parent.name}-{annotations.stem}".strip("-.") or "annotations"
 
 
 def check_same_questions(folder: Path, annotations: Path, answers: Path) -> None:

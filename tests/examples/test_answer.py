@@ -97,7 +97,7 @@ def test_a_question_with_dollars_is_no_formula(tmp_path: Path, tiny_run: Path, v
     module, encoders = load_model(tiny_run), load_encoders("small")
     _, looked = ask(module, encoders, encode_clip(video, encoders), "How many")
     still = np.zeros((2, 8, 8, 3), np.uint8)
-    draw_answer(tmp_path / "out.png", still, np.zeros(32000, np.float32), r"is $\foo$ it", [("yes", 0.5)], looked)
+    draw_answer(tmp_path / "out.png", still, np.zeros(32000, np.float32), r"is $\foo$ it", [(r"$\foo$", 0.5)], looked)
     assert (tmp_path / "out.png").exists()
 
 

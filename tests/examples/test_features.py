@@ -220,6 +220,31 @@ def test_nothing_is_unpickled(folder: FeatureFolder, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("name", ["..", "../v", "/v", "a/../../v", "", ".", "..\\v", "v\0", "\ud800", "v" * 256])
+def test_folders_lie_in_that_of_the_features(tmp_path: Path, name: str) -> None:
+    """A config or a store names them, and features are written there."""
+    with pytest.raises(UserError, match=r"folders: video is in .*; name a folder inside"):
+        FeatureFolder(tmp_path, FOLDERS | {"video": name})
+
+
+def test_a_folder_in_a_folder_is_inside(tmp_path: Path) -> None:
+    assert (
+        FeatureFolder(tmp_path, FOLDERS | {"video": "clip/v"}).path("a", "video") == tmp_path / "clip" / "v" / "a.npy"
+    )
+
+
+@pytest.mark.parametrize("video_id", ["a" * 216, "ä" * 108, "a\udcff"])
+def test_an_id_that_no_file_can_have_is_told(folder: FeatureFolder, video_id: str) -> None:
+    for read in (folder.index, folder.load, folder.complete):
+        with pytest.raises(UserError, match=r"a file's name has room for 215|no text in UTF-8; rename the file"):
+            read(video_id)
+
+
+def test_the_longest_id_can_be_written(folder: FeatureFolder) -> None:
+    folder.save(_features(3), _record("a" * 215, 3))
+    assert folder.complete("a" * 215) is not None
+
+
 @pytest.mark.parametrize("video_id", ["../a", "/etc/passwd", "x/../../a", "..", ".", "", "c:\\a", "..\\a", ".hidden"])
 def test_ids_that_leave_the_folder_are_refused(folder: FeatureFolder, video_id: str) -> None:
     with pytest.raises(UserError, match="no plain file name"):
