@@ -109,7 +109,7 @@ def extract(
     folder.sweep()
     _check_recipe(folder, folder.some_record(), recipe)
     pending = {video_id: path for video_id, path in paths.items() if not _done(folder, video_id, path, recipe)}
-    broken = _probe_all(pending, skip_broken)
+    broken = _probe_all(pending, length, skip_broken)
     jobs = [(pending[video_id], folder) for video_id in pending if video_id not in broken]
     devices = _devices() if encoders.on_gpu else ["cpu"]
     wanted = min(workers or _usual_workers(part, devices), len(jobs))
@@ -161,13 +161,15 @@ def _check_recipe(folder: FeatureFolder, record: IndexRecord | None, recipe: _Re
         raise UserError(f"{folder.root} holds features of {record.video_id} {difference}; name another folder")
 
 
-def _probe_all(paths: dict[str, Path], skip_broken: bool) -> dict[str, str]:
+def _probe_all(paths: dict[str, Path], length: Length, skip_broken: bool) -> dict[str, str]:
     """Reads every header, so that most faults are told before hours of work; returns the faults by video id."""
     faults: dict[str, str] = {}
     silent: list[str] = []
     for video_id, path in tqdm(paths.items(), desc="probing", unit="video", delay=2):
         try:
-            if not probe(path).has_audio:
+            info = probe(path)
+            length.of(path, info.duration)
+            if not info.has_audio:
                 silent.append(video_id)
         except UserError as error:
             faults[video_id] = str(error)
