@@ -134,6 +134,11 @@ def duration(container: InputContainer, path: Path) -> Fraction:
     seconds = content_end(path) if said is None else Fraction(said, av.time_base)
     if seconds <= 0:
         raise UserError(f"{path} has no length: its header says {float(seconds):g} s; export the video again")
+    start = Fraction(container.start_time or 0, av.time_base)
+    if said is not None and falls_short(seconds - start, seconds):
+        # Some headers say when a late file ends, not how long it lasts.
+        end = content_end(path)
+        seconds = end if falls_short(end, seconds) and not falls_short(end, seconds - start) else seconds
     if said is not None and seconds * _BYTES_PER_SECOND > path.stat().st_size:
         check_whole(path, "picture and sound", content_end(path), seconds)
     return seconds

@@ -187,7 +187,7 @@ def _check_ends(
     """Checks a stream that ended before the file does: that it is whole, and that the file lasts so long at all."""
     own = stream_duration(stream)
     if own is not None:
-        check_whole(path, what, end, own)
+        check_whole(path, what, end, min(own, length))
     # Sound and picture may rightly last longer than the other.
     if falls_short(end, length):
         check_whole(path, what if own is None else "picture and sound", max(end, content_end(path)), length)

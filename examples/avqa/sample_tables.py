@@ -79,7 +79,9 @@ def _in_chunks(file: BinaryIO, track: list[_Box]) -> int:
 def _numbers(file: BinaryIO, box: _Box, at: int, count: int) -> tuple[int, ...]:
     """Numbers of 32 bits in a box; zeros where it ends before them."""
     file.seek(box.body + at)
-    return struct.unpack(f">{count}I", file.read(min(4 * count, max(box.stop - box.body - at, 0))).ljust(4 * count, b"\0"))
+    return struct.unpack(
+        f">{count}I", file.read(min(4 * count, max(box.stop - box.body - at, 0))).ljust(4 * count, b"\0")
+    )
 
 
 def _tracks(file: BinaryIO, size: int) -> Iterator[list[_Box]]:

@@ -49,8 +49,9 @@ class SoundTrack:
         if self._resampler is None or jumps or kind != self._kind:
             # Broadcasts change from stereo to surround, and dropped packets leave gaps.
             self.end()
-            # The channels are averaged here: ffmpeg's own mix to mono makes stereo louder by 3 dB, beyond [-1, 1].
-            self._resampler, self._kind = av.AudioResampler(format="fltp", rate=self._rate), kind
+            # The channels are averaged here: ffmpeg's own mix to mono makes stereo louder by 3 dB, beyond [-1, 1]. They
+            # lie side by side: PyAV crashes where 8 or more lie one behind the other.
+            self._resampler, self._kind = av.AudioResampler(format="flt", rate=self._rate), kind
             self._cursor = round(start * self._rate)
         self._expected = start + Fraction(frame.samples, frame.sample_rate)
         for piece in self._resampler.resample(frame):
@@ -66,7 +67,7 @@ class SoundTrack:
         self._resampler = None
 
     def _place(self, piece: av.AudioFrame) -> None:
-        samples: npt.NDArray[np.float32] = piece.to_ndarray().mean(axis=0)
+        samples: npt.NDArray[np.float32] = piece.to_ndarray().reshape(-1, piece.layout.nb_channels).mean(axis=1)
         # Not-a-number compares as False.
         if not (np.abs(samples) <= _LOUDEST).all():
             raise ValueError("samples that are no numbers, or a million times too loud")

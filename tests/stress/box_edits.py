@@ -15,11 +15,12 @@ from .byte_edits import INTEGERS
 
 _MP4_FOLDERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"mvex", b"moof", b"traf", b"udta"}
 _RIFF_FOLDERS = {b"RIFF", b"LIST"}
-# Segment, Info, Tracks, TrackEntry, Video, Audio, Cluster, BlockGroup, Cues, CuePoint, CueTrackPositions, SeekHead, Seek,
-# Tags, Tag, SimpleTag, and the EBML head.
+# Segment, Info, Tracks, TrackEntry, Video, Audio, Cluster, BlockGroup, Cues, CuePoint, CueTrackPositions, SeekHead,
+# Seek, Tags, Tag, SimpleTag, and the EBML head.
 _EBML_FOLDERS = {
-    bytes.fromhex(name)
-    for name in "18538067 1549A966 1654AE6B AE E0 E1 1F43B675 A0 1C53BB6B BB B7 114D9B74 4DBB 1254C367 7373 67C8 1A45DFA3".split()
+    *(bytes.fromhex(name) for name in ("18538067", "1549A966", "1654AE6B", "AE", "E0", "E1", "1F43B675", "A0")),
+    *(bytes.fromhex(name) for name in ("1C53BB6B", "BB", "B7", "114D9B74", "4DBB", "1254C367", "7373", "67C8")),
+    bytes.fromhex("1A45DFA3"),
 }
 
 
@@ -92,7 +93,9 @@ def _number(content: bytes, part: Part, random: Random, found: list[Part]) -> by
     if part.kind == "ebml" and length <= 8:
         fill = random.choice([value % 2 ** (8 * length) for value in INTEGERS]).to_bytes(length, "big")
         if length == 8 and random.random() < 0.5:
-            fill = struct.pack(">d", random.choice((0.0, -1.0, 1e-300, 3.6e10, 1e18, 1e300, float("inf"), float("nan"))))
+            fill = struct.pack(
+                ">d", random.choice((0.0, -1.0, 1e-300, 3.6e10, 1e18, 1e300, float("inf"), float("nan")))
+            )
         return content[: part.body] + fill + content[part.stop :]
     # Fields are of 4 bytes nearly everywhere, and tables begin after a few of them.
     width = random.choice((4, 4, 4, 8, 2))

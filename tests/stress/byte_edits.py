@@ -8,7 +8,23 @@ from random import Random
 Edit = Callable[[bytes, Random], bytes]
 """Content and randomness in, other content out."""
 
-INTEGERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 2**63 - 1, 2**63)
+INTEGERS = (
+    0,
+    1,
+    2,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    2**24,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFE,
+    0xFFFFFFFF,
+    2**63 - 1,
+    2**63,
+)
 """Where counts and times of 32 and 64 bits, signed and not, break."""
 # Containers keep their headers at one of their ends.
 _END = 2048

@@ -1,5 +1,6 @@
-"""Breaks videos where that reaches new lines of `examples.avqa`: `python -m tests.stress.video_guided FOLDER RUNS SEED`.
+"""Breaks videos where that reaches new lines of `examples.avqa`.
 
+`python -m tests.stress.video_guided FOLDER RUNS SEED`:
 FOLDER/corpus holds videos to begin with. What broke goes to FOLDER/faults.jsonl, how many were tried to FOLDER/tried.
 Atheris counts the lines and branches of Python; ffmpeg is compiled, so that its own are not seen. Where atheris is not
 installed, the same changes are made without guidance.

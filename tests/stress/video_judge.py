@@ -1,7 +1,8 @@
-"""Reads video files as the commands do, one after another, in a process that may die: `python -m tests.stress.video_judge`.
+"""Reads video files as the commands do, one after another, in a process that may die.
 
-Takes paths from its input, one a line, and answers each with a line of JSON, a `Verdict`. Between two steps of reading
-it writes a dot, so that whoever asked sees progress.
+`python -m tests.stress.video_judge` takes paths from its input, one a line, and answers each
+ with a line of JSON, a `Verdict`.
+Between two steps of reading it writes a dot, so that whoever asked sees progress.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def judge(path: Path) -> Verdict:
         elif "\n" in error:
             fault = f"the error has several lines: {error}"
     # Whatever is raised is what is looked for.
-    except Exception as raised:  # noqa: BLE001
+    except Exception as raised:
         where = traceback.extract_tb(raised.__traceback__)[-1]
         fault = f"{type(raised).__name__}: {raised} ({Path(where.filename).name}:{where.lineno})"
     return Verdict(fault, error, peak_mb(), round(time.monotonic() - began, 3))
@@ -67,7 +68,9 @@ def peak_mb() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         # What the process before an exec held, the parent, does not count.
-        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
+        return (
+            int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 

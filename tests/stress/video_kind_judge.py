@@ -56,7 +56,7 @@ def _wrong(kind: Kind, path: Path) -> Iterator[str]:
         if number < len(kind.seconds):
             grey = float(frame[::16, ::16].mean())
             if abs(grey - grey_of(kind.seconds[number])) > 5:
-                yield f"frame {number} is of grey {grey:.1f}, second {kind.seconds[number]} has {grey_of(kind.seconds[number])}"
+                yield f"frame {number} is of grey {grey:.1f}, not of second {kind.seconds[number]}"
         shown.append(number)
     wanted = len(kind.seconds) or count
     if not len(shown) == count == wanted:

@@ -55,7 +55,7 @@ def _picture(seconds: float = 3, **options: object) -> Picture:
 
 
 def _sound(seconds: float = 3, rate: int = 16000, layout: str = "mono", codec: str = "pcm_s16le") -> Sound:
-    channels = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8}[layout]
+    channels = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8, "hexadecagonal": 16}[layout]
     return Sound([(Fraction(0), tone(seconds, rate, channels))], rate, layout, codec)
 
 
@@ -92,10 +92,14 @@ def _track_tag(text: bytes) -> Callable[[bytes], bytes]:
     return change
 
 
-def _mp4_field(name: bytes, at: int, value: int) -> Callable[[bytes], bytes]:
+def _mp4_durations(value: int) -> Callable[[bytes], bytes]:
+    """Another number of ticks in the heads of the file, its first track and its content."""
+
     def change(content: bytes) -> bytes:
-        part = box(content, name)
-        return content[: part.body + at] + struct.pack(">I", value) + content[part.body + at + 4 :]
+        for name, at in ((b"mvhd", 16), (b"tkhd", 20), (b"mdhd", 16), (b"elst", 8)):
+            at += box(content, name).body
+            content = content[:at] + struct.pack(">I", value) + content[at + 4 :]
+        return content
 
     return change
 
@@ -108,6 +112,16 @@ def _vp8_size(width: int, height: int, which: int = 0) -> Callable[[bytes], byte
         for _ in range(which + 1):
             at = content.index(b"\x9d\x01\x2a", at + 1)
         return content[: at + 3] + struct.pack("<HH", width, height) + content[at + 7 :]
+
+    return change
+
+
+def _mp4_picture_size(width: int, height: int) -> Callable[[bytes], bytes]:
+    """Another size in the description of a track."""
+
+    def change(content: bytes) -> bytes:
+        at = content.index(b"mp4v", content.index(b"stsd")) + 28
+        return content[:at] + struct.pack(">HH", width, height) + content[at + 4 :]
 
     return change
 
@@ -150,9 +164,9 @@ def _two_sizes(path: Path) -> Path:
 
 def _becomes_stereo(path: Path) -> Path:
     """Sound that becomes stereo, of another rate, on the way."""
-    first = write(path.with_name("first.ts"), _picture(4), [_sound(2, codec="mp2")])
+    first = write(path.with_name("first.ts"), _picture(2, options={"bf": "0"}), [_sound(2, codec="mp2")])
     late = Sound([(2 * S, tone(2, 32000, 2))], 32000, "stereo", "mp2")
-    second = write(path.with_name("second.ts"), None, [late])
+    second = write(path.with_name("second.ts"), Picture([time + 2 for time in steady(2)], options={"bf": "0"}), [late])
     joined = path.with_suffix(".ts")
     joined.write_bytes(first.read_bytes() + second.read_bytes())
     return joined
@@ -169,7 +183,7 @@ KINDS: dict[str, Kind] = {
     "1 x 1": Kind(_plain(".mkv", _picture(size=(1, 1), **_FFV1 | {"pixels": "bgr0"})), (0, 1, 2), size=(1, 1)),
     "2 x 2": Kind(_plain(".mp4", _picture(size=(2, 2), options=_TINY_H264)), (0, 1, 2), size=(2, 2)),
     "odd size": Kind(_plain(".mp4", _picture(size=(47, 65), pixels="yuv444p")), (0, 1, 2), size=(47, 65)),
-    "4000 rows of 2": Kind(_plain(".mkv", _picture(size=(4000, 2), **_FFV1)), (0, 1, 2), size=(4000, 2)),
+    "4000 rows of 2": Kind(_plain(".mkv", _picture(size=(4000, 2))), (0, 1, 2), size=(4000, 2)),
     "8K": Kind(
         _plain(".mp4", Picture(steady(2, S), (4320, 7680), fps=S, options={"preset": "ultrafast"})),
         (0, 1),
@@ -183,16 +197,23 @@ KINDS: dict[str, Kind] = {
         size=(4320, 7680),
         peak_mb=640,
     ),
-    "12K by its header": Kind(
-        _patched(_plain(".webm", _picture(codec="libvpx")), _vp8_size(11520, 6480)),
-        error=r"11520 × 6480 pixels, and at most 67,108,864",
+    "12K from the first key frame on": Kind(
+        _patched(_plain(".webm", _picture(codec="libvpx")), _vp8_size(11520, 6480)), error="damaged: its picture"
+    ),
+    "12K in the header alone": Kind(
+        _patched(_plain(".mp4", _picture(codec="mpeg4", clock=Fraction(1, 5))), _mp4_picture_size(11520, 6480)),
+        (0, 1, 2),
     ),
     "12K from the second key frame on": Kind(
         _patched(_plain(".webm", _picture(codec="libvpx", options={"g": "1"})), _vp8_size(11520, 6480, 1)),
         error="damaged: its picture",
     ),
     "0.01 s": Kind(_plain(".mkv", Picture([Fraction(0)], fps=100 * S)), (0,)),
-    "1000 frames a second": Kind(_plain(".mkv", Picture(steady(2, 1000 * S), (16, 16), fps=1000 * S)), (0, 1), size=(16, 16)),
+    "500 frames a second": Kind(
+        _plain(".mkv", Picture(steady(2, 500 * S), (16, 16), fps=500 * S, options={"preset": "ultrafast"})),
+        (0, 1),
+        size=(16, 16),
+    ),
     "a frame every 7 seconds": Kind(
         _plain(".mp4", Picture([7 * S * i for i in range(5)], fps=S / 7)), [i // 7 * 7 for i in range(35)]
     ),
@@ -211,7 +232,8 @@ KINDS: dict[str, Kind] = {
         size=(16, 16),
     ),
     "seven hours": Kind(
-        _plain(".mkv", Picture([600 * S * i for i in range(42)], (16, 16), fps=S / 600)), error="7.0 hours of it would be read"
+        _plain(".mkv", Picture([600 * S * i for i in range(42)], (16, 16), fps=S / 600)),
+        error="7.0 hours of it would be read",
     ),
     "silence": Kind(_plain(".mkv", _picture(), _samples(np.zeros(48000))), (0, 1, 2), (0, 0, 0), slack=0),
     "full-scale square wave": Kind(
@@ -265,12 +287,11 @@ KINDS: dict[str, Kind] = {
     ),
     "header times 10": Kind(_patched(_MKV, _matroska_duration(30)), error="cut off: its header says 30.0 s"),
     "header times 1000": Kind(_patched(_MKV, _matroska_duration(3000)), error="cut off: its header says 3000.0 s"),
-    "header of 10,000 hours": Kind(_patched(_MKV, _matroska_duration(3.6e7)), error="cut off: its header says 36000000.0"),
-    "header below 0": Kind(_patched(_MKV, _matroska_duration(-3)), error="no length"),
-    "header of 10,000 hours (mp4)": Kind(
-        _patched(_plain(".mp4", _picture()), _mp4_field(b"mdhd", 12, 1)), error="cut off|no length|hours"
+    "header of 10,000 hours": Kind(
+        _patched(_MKV, _matroska_duration(3.6e7)), error="cut off: its header says 36000000.0"
     ),
-    "clock of 0 (mp4)": Kind(_patched(_plain(".mp4", _picture()), _mp4_field(b"mdhd", 12, 0)), error="cut off|no length|hours"),
+    "header below 0": Kind(_patched(_MKV, _matroska_duration(-3)), error="no length"),
+    "header of 600 hours (mp4)": Kind(_patched(_plain(".mp4", _picture()), _mp4_durations(2**31 - 1)), (0, 1, 2)),
     "tag of 10^99999999 seconds": Kind(_patched(_MKV, _track_tag(b"00:00:1e99999999")), (0, 1, 2), _sine(3)),
     "tag of 1/0 seconds": Kind(_patched(_MKV, _track_tag(b"00:00:1/0")), (0, 1, 2), _sine(3)),
     "20 million samples in a table": Kind(_patched(_plain(".mp4", _picture()), _unfolding), error="more than its"),
@@ -295,5 +316,5 @@ for _rate in (7350, 96000):
     KINDS[f"AAC of {_rate} samples a second"] = Kind(
         _plain(".mp4", _picture(), _sound(3, _rate, codec="aac")), (0, 1, 2), _sine(3)
     )
-for _layout in ("stereo", "5.1", "7.1"):
+for _layout in ("stereo", "5.1", "7.1", "hexadecagonal"):
     KINDS[f"{_layout} sound"] = Kind(_plain(".mkv", _picture(), _sound(3, 48000, _layout)), (0, 1, 2), _sine(3))

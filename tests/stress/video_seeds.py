@@ -94,7 +94,9 @@ def picture(number: int, rate: int, size: tuple[int, int]) -> av.VideoFrame:
 
 def blocks(samples: npt.NDArray[np.float32], sample_rate: int, layout: str, length: int) -> Iterable[av.AudioFrame]:
     """Samples [channels, n] as frames of `length`, as encoders want them."""
-    sound = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    # Side by side: PyAV crashes where 8 channels or more lie one behind the other.
+    packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+    sound = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
     sound.sample_rate, sound.time_base, sound.pts = sample_rate, Fraction(1, sample_rate), 0
     queue = av.AudioFifo()
     queue.write(sound)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tests.stress.attack import Attack, Defect, Outcome, Run
+from tests.stress.attack import Attack, Outcome, Run
 from tests.stress.broken_videos import broken, valid
 from tests.stress.judged import Judge
 
@@ -36,3 +34,18 @@ def _run(run: Run) -> Outcome:
             run.tell(number + 1)
     measured = {"read": read, "refused": run.amount - read - len(failures), "most memory": f"{peak} MB"}
     return Outcome(run.amount, tuple(failures), {**measured, "slowest": f"{slowest:.1f} s"})
+
+
+ATTACKS = (
+    Attack(
+        name="fuzz-video",
+        area="Fuzzing",
+        tried="videos of 16 sorts (MP4, fragments, MOV, MKV, WebM, AVI, TS, PS, FLV, WMV, OGV, GIF) with bits, ranges, "
+        "boxes, elements or numbers broken, cut, spliced, misnamed; other files under their names",
+        holds="a result of the right shape, or one line that names the file; never another error, 10 s without "
+        f"progress or over {PEAK_MB} MB",
+        run=_run,
+        full=10_000,
+        sample=150,
+    ),
+)

@@ -20,6 +20,7 @@ _FIRST = (
     "sound with a gap",
     "pictures that become larger",
     "starts after an hour",
+    "7.1 sound",
     "10 bits",
     "header times 10",
     "header of 10,000 hours",
@@ -58,9 +59,10 @@ ATTACKS = (
     Attack(
         name="video-kinds",
         area="Fuzzing",
-        tried="extreme videos whose right result is known: 1 x 1 to 8K, 0.01 s to 3 hours, 1 to 384 kHz, rotated, variable "
-        "rate, late, silent, clipping, 10 bits, alpha, headers that lie",
-        holds="each second's picture and loudness are right, or the error names file and fix; at most 256 MB, with 8K 640 MB",
+        tried="extreme videos whose right result is known: 1 x 1 to 8K, 0.01 s to 3 hours, 1 to 384 kHz, 1 to 16 "
+        "channels, rotated, of variable rate, late, silent, clipping, 10 bits, alpha, with headers that lie",
+        holds="each second's picture and loudness are right, or the error says what is wrong; at most 256 MB, 640 MB "
+        "with 8K",
         run=_run,
         full=len(KINDS),
         sample=len(_FIRST),
