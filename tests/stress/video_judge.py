@@ -1,8 +1,7 @@
 """Reads video files as the commands do, one after another, in a process that may die.
 
 `python -m tests.stress.video_judge` takes paths from its input, one a line, and answers each
- with a line of JSON, a `Verdict`.
-Between two steps of reading it writes a dot, so that whoever asked sees progress.
+with a line of JSON, a `Verdict`. Between two steps of reading it writes a dot, so that whoever asked sees progress.
 """
 
 from __future__ import annotations
