@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
 from .video_judge import Verdict
 
 PATIENCE_S = 10.0
-"""How long a file may be read without progress."""
+"""How long a file may be read without progress, in seconds of one core: others may use the machine, too."""
+_ASLEEP = 12
+"""So many times as long by the clock: a process may wait without computing."""
 
 
 class Judge:
     """The process `python -m tests.stress.video_judge`.
 
     Args:
-        patience: how many seconds without a sign of life are waited for.
+        patience: after so many seconds of computing without a sign of life the process is ended.
     """
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
@@ -62,8 +66,15 @@ class Judge:
         process.stdin.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while selector.select(self._patience):
+            heard, computed = time.monotonic(), _computed(process.pid)
+            while True:
+                if not selector.select(self._patience / 4):
+                    is_stuck = _computed(process.pid) - computed > self._patience
+                    if is_stuck or time.monotonic() - heard > _ASLEEP * self._patience:
+                        break
+                    continue
                 line = process.stdout.readline()
+                heard, computed = time.monotonic(), _computed(process.pid)
                 if not line:
                     process.wait()
                     return Verdict(f"the process died ({self.end()})", None, 0, 0)
@@ -71,3 +82,12 @@ class Judge:
                     return Verdict(**json.loads(line))
         self.end()
         return Verdict(f"no progress for {self._patience:g} s", None, 0, self._patience)
+
+
+def _computed(process: int) -> float:
+    """Seconds of one core that a process has used; where the system does not say, by the clock."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -21,6 +22,8 @@ from .byte_edits import BYTE_EDITS
 
 MAX_BYTES = 1 << 17
 PEAK_MB = 1024
+PATIENCE_S = 10.0
+"""How long one input may take, in seconds of one core."""
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -49,7 +52,10 @@ class Target:
         path.write_bytes(content)
         self.tried += 1
         (self._folder / "tried").write_text(str(self.tried))
+        before = time.process_time()
         fault = self._judge(path).fault
+        if fault is None and time.process_time() - before > PATIENCE_S:
+            fault = f"took {time.process_time() - before:.1f} s"
         if fault is not None:
             (self._folder / f"fault-{self.tried}.mp4").write_bytes(content)
             with (self._folder / "faults.jsonl").open("a") as file:
@@ -63,7 +69,13 @@ def _guided(folder: Path, runs: int, seed: int) -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["examples.avqa"]):
         target = Target(folder)
-    options = [f"-runs={runs}", f"-seed={seed}", f"-max_len={MAX_BYTES}", "-timeout=10", f"-rss_limit_mb={PEAK_MB}"]
+    options = [
+        f"-runs={runs}",
+        f"-seed={seed}",
+        f"-max_len={MAX_BYTES}",
+        f"-timeout={12 * PATIENCE_S:g}",
+        f"-rss_limit_mb={PEAK_MB}",
+    ]
     command = [sys.argv[0], str(folder / "corpus"), f"-artifact_prefix={folder}/", "-print_final_stats=1", *options]
     atheris.Setup(command, target, custom_mutator=lambda content, most, number: mutated(content, number)[:most])
     atheris.Fuzz()
