@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -17,6 +18,7 @@ from examples.avqa.clips import encode_clip
 from examples.avqa.containers import MOST_HOURS
 from examples.avqa.encoders.small import SmallEncoders
 from examples.avqa.errors import UserError
+from examples.avqa.extract import extract
 from examples.avqa.media import each_frame, probe, read_audio, read_frames
 from tests.stress.attacks.video_playlists import playlists
 from tests.stress.video_kinds import KINDS
@@ -192,3 +194,12 @@ def test_long_clips_are_encoded_piece_by_piece(tmp_path: Path, monkeypatch: pyte
     for name in ("audio", "video", "patches"):
         # The same sums in float32, in other orders at most.
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-4, atol=1e-5)
+
+
+def test_extraction_tells_how_many_frames_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of a video of hours nothing else would be seen for minutes.
+    monkeypatch.setattr("examples.avqa.extract._TOLD_S", 0.005)
+    extract(write(tmp_path / "a.mp4", Picture(steady(20, Fraction(1)), fps=Fraction(1))), tmp_path / "features")
+    assert re.search(r"extracting.* [1-9]\d* frames", capsys.readouterr().err)

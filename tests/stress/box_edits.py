@@ -77,7 +77,7 @@ def edit_part(content: bytes, random: Random) -> bytes:
 
 
 def _resize(content: bytes, part: Part, random: Random, _: list[Part]) -> bytes:
-    largest = 2 ** (8 * part.size_bytes) - 1
+    largest = (1 << 8 * part.size_bytes) - 1
     size = part.stop - part.start
     value = random.choice((0, 1, 7, 8, 9, size - 1, size + 1, 2 * size, largest // 2, largest - 1, largest))
     return _with_size(content, part, max(value, 0) % (largest + 1))
@@ -91,7 +91,7 @@ def _number(content: bytes, part: Part, random: Random, found: list[Part]) -> by
     if length == 0:
         return content
     if part.kind == "ebml" and length <= 8:
-        fill = random.choice([value % 2 ** (8 * length) for value in INTEGERS]).to_bytes(length, "big")
+        fill = random.choice([value % (1 << 8 * length) for value in INTEGERS]).to_bytes(length, "big")
         if length == 8 and random.random() < 0.5:
             fill = struct.pack(
                 ">d", random.choice((0.0, -1.0, 1e-300, 3.6e10, 1e18, 1e300, float("inf"), float("nan")))
@@ -100,7 +100,7 @@ def _number(content: bytes, part: Part, random: Random, found: list[Part]) -> by
     # Fields are of 4 bytes nearly everywhere, and tables begin after a few of them.
     width = random.choice((4, 4, 4, 8, 2))
     at = part.body + min(4 * random.randrange(1 + min(length // 4, 24)), max(length - width, 0))
-    number = (random.choice(INTEGERS) % 2 ** (8 * width)).to_bytes(width, part.order)
+    number = (random.choice(INTEGERS) % (1 << 8 * width)).to_bytes(width, part.order)
     return (content[:at] + number + content[at + width :])[: len(content)]
 
 
@@ -152,7 +152,7 @@ def _with_size(content: bytes, part: Part, size: int) -> bytes:
     if part.kind == "ebml":
         # The first set bit tells how many bytes the size has.
         size = size % (1 << 7 * part.size_bytes) | 1 << 7 * part.size_bytes
-    number = (size % 2 ** (8 * part.size_bytes)).to_bytes(part.size_bytes, part.order)
+    number = (size % (1 << 8 * part.size_bytes)).to_bytes(part.size_bytes, part.order)
     return content[: part.size_at] + number + content[part.size_at + part.size_bytes :]
 
 

@@ -30,7 +30,7 @@ INTEGERS = (
 _END = 2048
 
 
-def place(content: bytes, random: Random) -> int:
+def place(content: bytes | bytearray, random: Random) -> int:
     """Somewhere, half of the times in the headers."""
     if random.random() < 0.5 and len(content) > 2 * _END:
         near = random.randrange(_END)
@@ -57,7 +57,7 @@ def write_integer(content: bytes, random: Random) -> bytes:
     """A number at an end of what numbers can be."""
     value, size = random.choice(INTEGERS), random.choice((2, 4, 8))
     start = place(content, random)
-    number = (value % 2 ** (8 * size)).to_bytes(size, random.choice(("big", "little")))
+    number = (value % (1 << 8 * size)).to_bytes(size, random.choice(("big", "little")))
     return content[:start] + number + content[start + size :]
 
 

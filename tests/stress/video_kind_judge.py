@@ -61,6 +61,11 @@ def _wrong(kind: Kind, path: Path) -> Iterator[str]:
     wanted = len(kind.seconds) or count
     if not len(shown) == count == wanted:
         yield f"{len(shown)} frames in {info.duration} s, {wanted} wanted"
+    if kind.encoded:
+        # Only here: others need no torch.
+        from .long_clip import wrong_encoding
+
+        yield from wrong_encoding(path, wanted)
     sound = read_audio(path)
     if kind.amplitudes is None:
         if kind.seconds and sound is not None and kind.size is not None:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.examples.tiny_videos import write_video
 
 from .box_edits import box, with_body
-from .video_writer import Picture, Samples, Sound, steady, tone, write
+from .video_writer import Picture, Sound, steady, tone, write
 
 S = Fraction(1)
 
@@ -39,6 +41,8 @@ class Kind:
     """To which size frames are scaled while they are read."""
     white: tuple[int, int] | None = None
     """Which corner alone is white: (0, 0) is at the top left."""
+    encoded: bool = False
+    """Whether it is encoded, too, by preset small."""
     slack: float = 0.02
     """How far an amplitude may be off, and a grey over 10: codecs lose a little."""
 
@@ -55,12 +59,16 @@ def _picture(seconds: float = 3, **options: object) -> Picture:
     return Picture(steady(seconds), **options)  # type: ignore[arg-type]  # of several types
 
 
+def _ffv1(pixels: str, size: tuple[int, int] = (32, 48)) -> Picture:
+    return Picture(steady(3), size, "ffv1", pixels, Fraction(1, 5))
+
+
 def _sound(seconds: float = 3, rate: int = 16000, layout: str = "mono", codec: str = "pcm_s16le") -> Sound:
     channels = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8, "hexadecagonal": 16}[layout]
     return Sound([(Fraction(0), tone(seconds, rate, channels))], rate, layout, codec)
 
 
-def _samples(samples: Samples, codec: str = "pcm_f32le", rate: int = 16000) -> Sound:
+def _samples(samples: npt.NDArray[np.floating[Any]], codec: str = "pcm_f32le", rate: int = 16000) -> Sound:
     return Sound([(Fraction(0), samples[None].astype(np.float32))], rate, codec=codec)
 
 
@@ -169,15 +177,20 @@ def _becomes_stereo(path: Path) -> Path:
 
 
 _TINY_H264 = {"preset": "ultrafast", "qp": "0"}
-_FFV1 = {"codec": "ffv1", "clock": Fraction(1, 5)}
 _SQUARE = np.sign(np.sin(2 * np.pi * 100 * (np.arange(48000) + 0.5) / 16000))
 _MKV = _plain(".mkv", _picture(), _sound())
 _SHORT_SOUND = _plain(".mkv", _picture(), _sound(2))
-_THREE_HOURS = 3 * 3600
+_HOURS = 3 * 3600
+_THREE = _plain(
+    ".mkv",
+    Picture([10 * S * i for i in range(_HOURS // 10)], (16, 16), fps=S / 10),
+    Sound([(Fraction(0), tone(2)), (Fraction(_HOURS - 2), tone(2))]),
+)
+_FIRST_AND_LAST = [0.1, 0.2, *[0.0] * (_HOURS - 4), 0.1, 0.2]
 
 KINDS: dict[str, Kind] = {
     "no frames": Kind(_plain(".mkv", Picture([]), _sound()), error="no frames"),
-    "1 x 1": Kind(_plain(".mkv", _picture(size=(1, 1), **_FFV1 | {"pixels": "bgr0"})), (0, 1, 2), size=(1, 1)),
+    "1 x 1": Kind(_plain(".mkv", _ffv1("bgr0", (1, 1))), (0, 1, 2), size=(1, 1)),
     "2 x 2": Kind(_plain(".mp4", _picture(size=(2, 2), options=_TINY_H264)), (0, 1, 2), size=(2, 2)),
     "odd size": Kind(_plain(".mp4", _picture(size=(47, 65), pixels="yuv444p")), (0, 1, 2), size=(47, 65)),
     "4000 rows of 2": Kind(_plain(".mkv", _picture(size=(4000, 2))), (0, 1, 2), size=(4000, 2)),
@@ -218,15 +231,9 @@ KINDS: dict[str, Kind] = {
         _plain(".mkv", Picture([Fraction(0), S / 2, S, 2 * S + S / 3, 2 * S + S / 2, 4 * S, 5 * S - S / 5])),
         (0, 1, 2, 2, 4),
     ),
-    "three hours": Kind(
-        _plain(
-            ".mkv",
-            Picture([10 * S * i for i in range(_THREE_HOURS // 10)], (16, 16), fps=S / 10),
-            Sound([(Fraction(0), tone(2)), (Fraction(_THREE_HOURS - 2), tone(2))]),
-        ),
-        [i // 10 * 10 for i in range(_THREE_HOURS)],
-        [0.1, 0.2, *[0.0] * (_THREE_HOURS - 4), 0.1, 0.2],
-        size=(16, 16),
+    "three hours": Kind(_THREE, [i // 10 * 10 for i in range(_HOURS)], _FIRST_AND_LAST, size=(16, 16)),
+    "three hours, encoded": Kind(
+        _THREE, [i // 10 * 10 for i in range(_HOURS)], _FIRST_AND_LAST, size=(16, 16), encoded=True, peak_mb=2048
     ),
     "seven hours": Kind(
         _plain(".mkv", Picture([600 * S * i for i in range(42)], (16, 16), fps=S / 600)),
@@ -268,12 +275,12 @@ KINDS: dict[str, Kind] = {
     "clock of 33 bits overflows": Kind(
         _plain(".ts", _picture(4), _sound(4, codec="mp2"), shift=Fraction(2**33, 90000) - 2), range(4), _sine(4)
     ),
-    "10 bits": Kind(_plain(".mkv", _picture(**_FFV1 | {"pixels": "yuv420p10le"})), (0, 1, 2)),
-    "16 bits of grey": Kind(_plain(".mkv", _picture(**_FFV1 | {"pixels": "gray16le"})), (0, 1, 2)),
-    "grey": Kind(_plain(".mkv", _picture(**_FFV1 | {"pixels": "gray"})), (0, 1, 2)),
+    "10 bits": Kind(_plain(".mkv", _ffv1("yuv420p10le")), (0, 1, 2)),
+    "16 bits of grey": Kind(_plain(".mkv", _ffv1("gray16le")), (0, 1, 2)),
+    "grey": Kind(_plain(".mkv", _ffv1("gray")), (0, 1, 2)),
     "4:4:4": Kind(_plain(".mkv", _picture(pixels="yuv444p")), (0, 1, 2)),
-    "RGB": Kind(_plain(".mkv", _picture(**_FFV1 | {"pixels": "bgr0"})), (0, 1, 2)),
-    "alpha": Kind(_plain(".mkv", _picture(**_FFV1 | {"pixels": "yuva420p"})), (0, 1, 2)),
+    "RGB": Kind(_plain(".mkv", _ffv1("bgr0")), (0, 1, 2)),
+    "alpha": Kind(_plain(".mkv", _ffv1("yuva420p")), (0, 1, 2)),
     "full range": Kind(_plain(".avi", _picture(codec="mjpeg", pixels="yuvj420p", clock=Fraction(1, 5))), (0, 1, 2)),
     "interlaced": Kind(
         _plain(".mkv", _picture(options={"flags": "+ilme+ildct", "x264-params": "interlaced=1"})), (0, 1, 2)

@@ -55,32 +55,38 @@ def write_seed(folder: Path, seed: Seed, seconds: float = 2.0, size: tuple[int, 
     """Writes one: a grey that tells the second, and a 440 Hz sine of 0.5 all through."""
     path = folder / seed.name
     with av.open(str(path), "w", options=dict(seed.options)) as container:
-        video = None
-        if seed.picture:
-            # MPEG-2 knows few rates.
-            video = container.add_stream(seed.picture, rate=25 if seed.picture == "mpeg2video" else FPS)
-            assert isinstance(video, av.VideoStream)
-            video.height, video.width = size
-            video.pix_fmt = seed.pixels
-            if seed.picture in ("libvpx", "libvpx-vp9"):
-                video.options = {"deadline": "realtime", "cpu-used": "8"}
-        audio = None
-        if seed.sound:
-            audio = container.add_stream(seed.sound, rate=seed.sample_rate, layout=seed.layout)
-            assert isinstance(audio, av.AudioStream)
-            # Less sound in a file, more of its structure.
-            audio.bit_rate = 32000
+        video = _picture_stream(container, seed, size) if seed.picture else None
+        audio = _sound_stream(container, seed) if seed.sound else None
         if video:
             rate = int(video.average_rate or FPS)
             for number in range(round(seconds * rate)):
                 container.mux(video.encode(picture(number, rate, size)))
             container.mux(video.encode(None))
         if audio:
-            mute = np.repeat(sine(seconds, seed.sample_rate)[None], len(audio.layout.channels), axis=0)
-            for piece in blocks(mute, seed.sample_rate, seed.layout, audio.codec_context.frame_size or 1024):
+            wave = np.repeat(sine(seconds, seed.sample_rate)[None], len(audio.layout.channels), axis=0)
+            for piece in blocks(wave, seed.sample_rate, seed.layout, audio.codec_context.frame_size or 1024):
                 container.mux(audio.encode(piece))
             container.mux(audio.encode(None))
     return path
+
+
+def _picture_stream(container: av.container.OutputContainer, seed: Seed, size: tuple[int, int]) -> av.VideoStream:
+    # MPEG-2 knows few rates.
+    video = container.add_stream(seed.picture or "", rate=25 if seed.picture == "mpeg2video" else FPS)
+    assert isinstance(video, av.VideoStream)
+    video.height, video.width = size
+    video.pix_fmt = seed.pixels
+    if seed.picture in ("libvpx", "libvpx-vp9"):
+        video.options = {"deadline": "realtime", "cpu-used": "8"}
+    return video
+
+
+def _sound_stream(container: av.container.OutputContainer, seed: Seed) -> av.AudioStream:
+    audio = container.add_stream(seed.sound or "", rate=seed.sample_rate, layout=seed.layout)
+    assert isinstance(audio, av.AudioStream)
+    # Less sound in a file, more of its structure.
+    audio.bit_rate = 32000
+    return audio
 
 
 def picture(number: int, rate: int, size: tuple[int, int]) -> av.VideoFrame:

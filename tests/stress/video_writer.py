@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -73,7 +74,7 @@ def write(
         options: of the container.
         subtitle: the codec of a stream of subtitles, of one packet that nobody can read.
     """
-    packets: list[av.Packet] = []
+    packets: list[av.Packet[Any]] = []
     with av.open(str(path), "w", options=options or {}) as container:
         video = picture and _picture_stream(container, picture)
         tracks = [container.add_stream(sound.codec, rate=sound.rate, layout=sound.layout) for sound in sounds]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.stress.attack import Attack, Outcome, Run
+from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.video_judge import Verdict
 from tests.stress.video_kinds import KINDS
 
@@ -27,14 +27,17 @@ _FIRST = (
     "tag of 10^99999999 seconds",
     "20 million samples in a table",
 )
+_TESTS = "tests/examples/test_media_hostile.py"
+# Three hours of sound are encoded in half a minute of one core, which others may use, too.
+_PATIENCE_S = 1200
 
 
 def _judged(name: str, path: Path) -> Verdict:
     command = [sys.executable, "-m", "tests.stress.video_kind_judge", name, str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
-        return Verdict("not read in 120 s", None, 0, 120)
+        return Verdict(f"not read in {_PATIENCE_S} s", None, 0, _PATIENCE_S)
     if done.returncode:
         return Verdict(f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}", None, 0, 0)
     return Verdict(**json.loads(done.stdout))
@@ -67,5 +70,39 @@ ATTACKS = (
         full=len(KINDS),
         sample=len(_FIRST),
         unit="videos",
+        defects=(
+            Defect("sound of 8 channels and more crashed the interpreter", f"{_TESTS}::test_eight_channels_and_more"),
+            Defect(
+                "a header of 10,000 hours was read for minutes, and took gigabytes",
+                f"{_TESTS}::test_a_header_of_ten_thousand_hours_takes_no_memory",
+            ),
+            Defect(
+                "a header that said ten times too long gave the last frame again and again",
+                f"{_TESTS}::test_a_header_that_says_ten_times_too_long",
+            ),
+            Defect(
+                "the spectrograms of a clip of hours were computed at once, in gigabytes",
+                f"{_TESTS}::test_long_clips_are_encoded_piece_by_piece",
+            ),
+            Defect(
+                "a video of hours showed no progress while it was extracted",
+                f"{_TESTS}::test_extraction_tells_how_many_frames_were_read",
+            ),
+            Defect("sound after a gap was moved to its start", f"{_TESTS}::test_sound_after_a_gap_stays_at_its_time"),
+            Defect(
+                "sound that became stereo on the way was refused",
+                f"{_TESTS}::test_sound_that_becomes_stereo_on_the_way",
+            ),
+            Defect(
+                "pictures that became larger on the way ended in a traceback",
+                f"{_TESTS}::test_pictures_that_become_larger_on_the_way",
+            ),
+            Defect("sound that is no number became features that are none", f"{_TESTS}::test_sound_that_is_no_number"),
+            Defect("a tag such as 00:00:1/0 ended in a traceback", f"{_TESTS}::test_a_tag_that_is_no_time"),
+            Defect(
+                "a Matroska file that starts after an hour was refused",
+                f"{_TESTS}::test_a_late_file_lasts_as_long_as_its_content",
+            ),
+        ),
     ),
 )

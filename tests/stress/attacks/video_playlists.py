@@ -12,9 +12,10 @@ from random import Random
 
 from examples.avqa.errors import UserError
 from examples.avqa.media import probe, read_audio, read_frames
-from tests.stress.attack import Attack, Outcome, Run
+from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.video_seeds import Seed, write_seed
 
+_TESTS = "tests/examples/test_media_hostile.py"
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".m3u8", ".mpd", ".sdp", ".ts")
 
 
@@ -134,5 +135,15 @@ ATTACKS = (
         full=_FULL,
         sample=60,
         unit="files",
+        defects=(
+            Defect(
+                "a text called clip.mp4 made ffmpeg read another video, whose name it held",
+                f"{_TESTS}::test_a_list_of_other_files_is_no_video",
+            ),
+            Defect(
+                "a video called 12:30.mp4 was not found, one called concat:b.ts gave b.ts",
+                f"{_TESTS}::test_a_name_that_looks_like_an_address",
+            ),
+        ),
     ),
 )
