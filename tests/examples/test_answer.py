@@ -195,8 +195,8 @@ def test_a_longer_video_is_cut_as_the_run_was_tested(
     # Features on disk are in half precision.
     assert probability == pytest.approx(wanted.probability, abs=2e-3)
     assert "the first 2 of 5 seconds" in shown
-    _, frames, sound, *_, cut = drawn[0]
-    assert (len(frames), len(sound), cut) == (2, 32000, "the first 2 of 5 seconds")  # type: ignore[arg-type]  # of several types
+    _, frames, sound, *_, cut, seconds = drawn[0]
+    assert (len(frames), len(sound), cut, seconds) == (2, 32000, "the first 2 of 5 seconds", 2)  # type: ignore[arg-type]  # of several types
 
 
 def test_the_whole_of_the_longer_video_has_another_answer(tested: Path, long_video: Path) -> None:
