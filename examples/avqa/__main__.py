@@ -2,7 +2,9 @@
 
 import sys
 
-if __name__ == "__main__":
+
+def run() -> int:
+    """The whole of a process: signals, standard output and the command."""
     # First of all: the imports of a command take seconds.
     from .signals import exit_at_once
 
@@ -15,5 +17,9 @@ if __name__ == "__main__":
     status = main()
     if fault := flush_out():
         print(f"error: {fault}", file=sys.stderr)
-        status = status or 2
-    sys.exit(status)
+        return status or 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run())
