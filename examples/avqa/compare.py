@@ -20,7 +20,7 @@ from .concert.oracle import fit_order_blind, order_blind_accuracy
 from .concert.scene import Scene
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
-from .files import write_json, write_text
+from .files import sweep_temporaries, write_json, write_text
 from .fit import check_run, check_settings, is_finished, load_model, run_settings, train
 from .locks import only_here
 from .predicting import TEXT_ONLY, predict, text_only_scores
@@ -118,6 +118,7 @@ def compare(
     tables[TEXT_ONLY] = _table(prepared.questions["test"], text_only_scores(prepared, "test"))
     if oracle := _oracle_table(data, prepared):
         tables[ORACLE] = oracle
+    sweep_temporaries(out)
     write_text(out / "table.md", to_markdown(tables))
     settings = run_settings(data, model, optimizer, trainer, seeds[0]) | {
         "seed": list(seeds),

@@ -40,7 +40,7 @@ class _Patient:
 
     def _goes_on(self, error: OSError) -> None:
         if error.errno not in _LEFT:
-            raise error
+            raise OSError(error.errno, error.strerror, self._stream.name) from error
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self._stream.fileno())
         os.close(nothing)

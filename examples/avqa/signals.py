@@ -88,6 +88,7 @@ def serve_jobs(ctrl_c: bool) -> None:
         asking.remove(signal.SIGINT)
     for number in ASKING:
         signal.signal(number, _end if number in asking and number != signal.SIGINT else signal.SIG_IGN)
+    _received.clear()
     _ending_jobs[:] = asking
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
@@ -101,8 +102,11 @@ def job() -> Iterator[None]:
         for number in before:
             signal.signal(number, _stop)
         yield
-    except Stopped:
-        os._exit(128 + _received[0])
+    except BaseException:
+        # Whatever became of `Stopped` on its way.
+        if _received:
+            os._exit(128 + _received[0])
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -53,6 +53,7 @@ def test_a_full_disk_under_standard_output_is_told_once(tmp_path: Path) -> None:
     script = tmp_path / "prints.py"
     script.write_text(_PRINTS.format(text="a line").replace("20000", "1"), encoding="utf-8")
     line = f"{sys.executable} {script} {tmp_path / 'out'} > /dev/full"
-    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    variables |= {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "a line\nerror: standard output: No space left on device\n")

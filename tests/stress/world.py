@@ -45,7 +45,7 @@ class World(NamedTuple):
         """A finished run."""
         return self.root / "run"
 
-    def fit(self, out: Path, *others: str, epochs: int = 3) -> list[str]:
+    def fit(self, out: Path, *others: str, epochs: int = 2) -> list[str]:
         """Trains on the tiny data: four batches an epoch, saved within each."""
         options = ["--trainer.max_epochs", str(epochs), "--trainer.accelerator", "cpu", "--trainer.checkpoint_steps"]
         batches = ["--data.clips_per_batch", "2", "--data.questions_per_clip", "2", "--data.eval_clips_per_batch", "2"]
@@ -97,6 +97,27 @@ TASKS: Mapping[str, Task] = {
     "extract": Task(lambda world, out: world.extract(out), check=lambda out: arrays_are_whole(out)),
     "concert": Task(lambda world, out: world.concert(out), check=lambda out: concerts_are_whole(out)),
 }
+
+
+class Whole(NamedTuple):
+    """What an uninterrupted run of a command does."""
+
+    cpu_s: float
+    content: Mapping[str, object]
+    largest: int
+    """Bytes of its largest file."""
+    size: int
+    """Bytes of all its files."""
+
+
+@functools.cache
+def uninterrupted(name: str) -> Whole:
+    """One of `TASKS` from its start to its end."""
+    world = shared_world()
+    out = world.root.parent / f"whole-{name}"
+    ended = must(TASKS[name].arguments(world, out), world.root / "log")
+    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    return Whole(ended.cpu_s, TASKS[name].content(out), max(sizes), sum(sizes))
 
 
 def arrays_are_whole(out: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
-from tests.stress.world import TASKS, left_over, must, remove, shared_world
+from tests.stress.world import TASKS, left_over, remove, shared_world, uninterrupted
 
 WHY = ("the disk is full", "no file may be as large", "GB are free")
 
@@ -44,25 +44,20 @@ def fill(run: Run) -> Outcome:
     """Each try another command and size; every second one a limit of a file's size, as a quota has."""
     world, random_, failures = shared_world(), random.Random(run.seed), list[str]()
     log, full, mounted = run.folder / "log", 0, 0
-    whole = {}
     for number in range(run.amount):
         name = list(TASKS)[number % len(TASKS)]
         task, disk = TASKS[name], run.folder / f"disk-{name}"
         out = disk / "out"
         arguments = task.arguments(world, out)
-        if name not in whole:
-            must(arguments, log)
-            sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
-            whole[name] = sum(sizes), max(sizes), task.content(out)
-        total, largest, wanted = whole[name]
+        whole = uninterrupted(name)
         remove(disk)
-        with small_disk(disk, random_.randrange(4, total // 1024 + 8)) as enlarge:
+        with small_disk(disk, random_.randrange(4, whole.size // 1024 + 8)) as enlarge:
             mounted += enlarge is not None
             limited = None
             if enlarge is None or number // len(TASKS) % 2:
                 if enlarge is not None:
                     enlarge()
-                size = random_.randrange(1, largest)
+                size = random_.randrange(1, whole.largest)
                 limited = _limit(size)
             ended = command(arguments, log, limited)
             full += ended.code == 2
@@ -78,7 +73,9 @@ def fill(run: Run) -> Outcome:
             if enlarge is not None:
                 enlarge()
             again = command(arguments, log)
-            fault = fault or unclean(again, [0]) or (None if task.content(out) == wanted else "the rerun differs")
+            fault = (
+                fault or unclean(again, [0]) or (None if task.content(out) == whole.content else "the rerun differs")
+            )
         if fault:
             failures.append(f"{name}, {number}: {fault}")
         run.tell(number + 1)
@@ -101,7 +98,7 @@ ATTACKS = (
         holds="one line with the reason, exit code 2, no half file, old ones kept; then the same result as elsewhere",
         run=fill,
         full=60,
-        sample=4,
+        sample=2,
         unit="disks",
         defects=(
             Defect(

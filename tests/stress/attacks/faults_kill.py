@@ -5,49 +5,52 @@ from __future__ import annotations
 import functools
 import random
 import signal
+from collections.abc import Sequence
 
 from tests.stress.attack import Attack, Outcome, Run
 from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, must, remove, shared_world
+from tests.stress.world import TASKS, remove, shared_world, uninterrupted
 
 
-def kill(name: str, run: Run) -> Outcome:
-    """Kills one command `run.amount` times, each time after another part of its computing time."""
-    world, task, out = shared_world(), TASKS[name], run.folder / "out"
-    random_, failures = random.Random(run.seed), list[str]()
-    arguments = task.arguments(world, out)
-    whole = must(arguments, run.folder / "log")
-    wanted = task.content(out)
+def kill(names: Sequence[str], run: Run) -> Outcome:
+    """Kills commands, in turn, each time after another part of their computing time."""
+    world, out, log = shared_world(), run.folder / "out", run.folder / "log"
+    random_, failures, killed = random.Random(run.seed), list[str](), 0
     for number in range(run.amount):
-        moment = random_.uniform(0, whole.cpu_s)
+        name = names[number % len(names)]
+        task, whole = TASKS[name], uninterrupted(name)
+        arguments, moment = task.arguments(world, out), random_.uniform(0, whole.cpu_s)
         remove(out)
-        started = Started(arguments, run.folder / "log")
-        started.send_after(moment, signal.SIGKILL, group=True)
+        started = Started(arguments, log)
+        killed += started.send_after(moment, signal.SIGKILL, group=True)
         started.ended()
         fault = None
         try:
             task.check(out)
         except Exception as error:
             fault = f"half a file: {error}"
-        again = command(arguments, run.folder / "log")
-        fault = fault or unclean(again, [0]) or (None if task.content(out) == wanted else "the rerun differs")
+        again = command(arguments, log)
+        fault = fault or unclean(again, [0]) or (None if task.content(out) == whole.content else "the rerun differs")
         if fault:
             failures.append(f"{name} killed after {moment:.3f} s of computing: {fault}")
         run.tell(number + 1)
-    return Outcome(run.amount, tuple(failures), {"computing time of a run in s": round(whole.cpu_s, 2)})
+    return Outcome(run.amount, tuple(failures), {"killed before their end": killed})
 
 
-HOLDS = "no half file; the same command again gives every byte of an uninterrupted run"
 ATTACKS = tuple(
     Attack(
-        name=f"kill-{name}",
+        name=f"kill-{names[0]}",
         area="Faults",
-        tried=f"`kill -9` of `{name}` at a random moment, then the same command",
-        holds=HOLDS.replace("byte", "weight, moment and metric") if name == "fit" else HOLDS,
-        run=functools.partial(kill, name),
+        tried=f"`kill -9` of {' or '.join(f'`{name}`' for name in dict.fromkeys(names))} at a random moment",
+        holds=f"no half file; the same command again gives every {what} of an uninterrupted run",
+        run=functools.partial(kill, names),
         full=full,
         sample=1,
         unit="kills",
     )
-    for name, full in (("fit", 30), ("pack", 100), ("extract", 30), ("concert", 12))
+    for names, full, what in (
+        (("fit",), 40, "weight, moment and metric"),
+        (("pack",), 100, "byte"),
+        (("extract", "extract", "extract", "concert"), 48, "byte"),
+    )
 )

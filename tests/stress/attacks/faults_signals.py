@@ -7,7 +7,7 @@ import signal
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, left_over, must, remove, shared_world
+from tests.stress.world import TASKS, left_over, remove, shared_world, uninterrupted
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -16,16 +16,13 @@ def stop(run: Run) -> Outcome:
     """Each try another command, signal and moment; by turns to the process alone or to its group."""
     world, random_, failures = shared_world(), random.Random(run.seed), list[str]()
     log, stopped = run.folder / "log", 0
-    whole = {}
     for number in range(run.amount):
         name, asked = list(TASKS)[number % len(TASKS)], NUMBERS[number // len(TASKS) % len(NUMBERS)]
         task, out = TASKS[name], run.folder / name
         arguments = task.arguments(world, out)
-        if name not in whole:
-            whole[name] = must(arguments, log).cpu_s, task.content(out)
-        cpu_s, wanted = whole[name]
+        whole = uninterrupted(name)
         remove(out)
-        moment, group = random_.uniform(0, cpu_s), bool(number % 2)
+        moment, group = random_.uniform(0, whole.cpu_s), bool(number % 2)
         started = Started(arguments, log)
         # Before it has said what signals do, Python has not begun the program.
         started.begun()
@@ -38,7 +35,7 @@ def stop(run: Run) -> Outcome:
         if not fault and left_over(out):
             fault = f"left {left_over(out)}"
         again = command(arguments, log)
-        fault = fault or unclean(again, [0]) or (None if task.content(out) == wanted else "the rerun differs")
+        fault = fault or unclean(again, [0]) or (None if task.content(out) == whole.content else "the rerun differs")
         if fault:
             failures.append(f"{name}, {asked.name} after {moment:.3f} s of computing, {group=}: {fault}")
         run.tell(number + 1)
@@ -53,7 +50,7 @@ ATTACKS = (
         holds="one line, exit code 128 + signal, no temporary file or lock left; the rerun equals an uninterrupted run",
         run=stop,
         full=64,
-        sample=4,
+        sample=3,
         unit="signals",
         defects=(
             Defect(

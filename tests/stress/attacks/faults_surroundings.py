@@ -178,7 +178,7 @@ ATTACKS = (
         holds="the result, or one line and exit code 2; no temporary file left",
         run=surround,
         full=len(COMMANDS) * len(SURROUNDINGS),
-        sample=8,
+        sample=5,
         unit="pairs",
         defects=(
             Defect(

@@ -6,7 +6,7 @@ import random
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, left_over, must, remove, shared_world
+from tests.stress.world import TASKS, left_over, remove, shared_world, uninterrupted
 
 SHARED = ("extract",)
 """Folders that several processes may fill together."""
@@ -16,17 +16,14 @@ def both(run: Run) -> Outcome:
     """Starts the second once the first has computed for a random part of its time."""
     world, random_, failures = shared_world(), random.Random(run.seed), list[str]()
     refused = 0
-    whole = {}
     for number in range(run.amount):
         name = list(TASKS)[number % len(TASKS)]
         task, out = TASKS[name], run.folder / name
         arguments = task.arguments(world, out)
-        if name not in whole:
-            whole[name] = must(arguments, run.folder / "log").cpu_s, task.content(out)
-        cpu_s, wanted = whole[name]
+        whole = uninterrupted(name)
         remove(out)
         first = Started(arguments, run.folder / "first")
-        moment = random_.uniform(0, cpu_s / 2)
+        moment = random_.uniform(0, whole.cpu_s / 2)
         first.send_after(moment, 0)
         second = Started(arguments, run.folder / "second")
         ends = [first.ended(), second.ended()]
@@ -37,7 +34,7 @@ def both(run: Run) -> Outcome:
             fault = f"one has to finish, and the other to be told: {[ended.text[-200:] for ended in ends]}"
         if not fault and left_over(out):
             fault = f"left {left_over(out)}"
-        if not fault and task.content(out) != wanted:
+        if not fault and task.content(out) != whole.content:
             fault = "together they made something else"
         again = command(arguments, run.folder / "log")
         fault = fault or unclean(again, [0])
@@ -55,7 +52,7 @@ ATTACKS = (
         holds="two of `extract` share the work; of others the second is told who is at it; the result is that of one",
         run=both,
         full=40,
-        sample=4,
+        sample=2,
         unit="pairs",
         defects=(
             Defect(

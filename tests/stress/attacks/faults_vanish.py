@@ -108,7 +108,7 @@ ATTACKS = (
         holds="a result, or one line and exit code 2",
         run=change,
         full=120,
-        sample=6,
+        sample=3,
         unit="changes",
         defects=(
             Defect(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, left_over, must, remove, shared_world
+from tests.stress.world import TASKS, left_over, must, remove, shared_world, uninterrupted
 
 KINDS = ("fit", "concert")
 NUMBERS = (signal.SIGKILL, signal.SIGTERM)
@@ -26,21 +26,21 @@ def kill(run: Run) -> Outcome:
     """Kills one of two: a data-loader worker of `fit`, or a renderer of `concert`."""
     world, random_, failures = shared_world(), random.Random(run.seed), list[str]()
     log, killed = run.folder / "log", 0
-    whole = {}
+    seconds = dict[str, float]()
     for number in range(run.amount):
         name, asked = KINDS[number % 2], NUMBERS[number // 2 % 2]
         task, out = TASKS[name], run.folder / name
         arguments = world.fit(out, "--data.workers", "2", "--if_finished", "skip")
         if name == "concert":
             arguments = world.concert(out, workers=2)
-        if name not in whole:
+        if name not in seconds:
             began = time.monotonic()
             must(arguments, log)
-            whole[name] = time.monotonic() - began, task.content(out)
-        seconds, wanted = whole[name]
+            seconds[name] = time.monotonic() - began
+        wanted = uninterrupted(name).content
         remove(out)
         started = Started(arguments, log)
-        moment = random_.uniform(0, seconds)
+        moment = random_.uniform(0, seconds[name])
         killed += started.kill_one(workers, asked, moment, random_)
         ended = started.ended()
         fault = unclean(ended)
