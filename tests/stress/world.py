@@ -20,7 +20,7 @@ from tests.examples import kill_fit, kill_pack
 from tests.examples.killing import digests
 from tests.examples.tiny_run import MODEL_OPTIONS, TinyData, write_data
 from tests.examples.tiny_videos import write_video
-from tests.stress.commands import Ended, command, warm
+from tests.stress.commands import Ended, command, unclean, warm
 
 VIDEOS = 4
 
@@ -89,10 +89,15 @@ class Task(NamedTuple):
     """Looks at a folder that was left unfinished; raises where it holds half a file."""
 
 
+def fit_content(out: Path) -> Mapping[str, object]:
+    """What a run holds, but for how many processes read its batches."""
+    settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    settings["data"].pop("workers")
+    return {**kill_fit.content(out), "settings.json": settings}
+
+
 TASKS: Mapping[str, Task] = {
-    "fit": Task(
-        lambda world, out: world.fit(out, "--if_finished", "skip"), kill_fit.content, kill_fit.check_checkpoints
-    ),
+    "fit": Task(lambda world, out: world.fit(out, "--if_finished", "skip"), fit_content, kill_fit.check_checkpoints),
     "pack": Task(lambda world, out: world.pack(out), check=kill_pack.assert_whole_or_no_store),
     "extract": Task(lambda world, out: world.extract(out), check=lambda out: arrays_are_whole(out)),
     "concert": Task(lambda world, out: world.concert(out), check=lambda out: concerts_are_whole(out)),
@@ -118,6 +123,15 @@ def uninterrupted(name: str) -> Whole:
     ended = must(TASKS[name].arguments(world, out), world.root / "log")
     sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
     return Whole(ended.cpu_s, TASKS[name].content(out), max(sizes), sum(sizes))
+
+
+def rerun_fault(name: str, arguments: Sequence[str], out: Path, log: Path) -> str | None:
+    """Gives a command again: how it ends otherwise than with what an uninterrupted run gives."""
+    if fault := unclean(command(arguments, log), [0]):
+        return fault
+    content, wanted = TASKS[name].content(out), uninterrupted(name).content
+    differing = sorted(key for key in content.keys() | wanted.keys() if content.get(key) != wanted.get(key))
+    return f"the rerun differs in {', '.join(differing[:5])}" if differing else None
 
 
 def arrays_are_whole(out: Path) -> None:

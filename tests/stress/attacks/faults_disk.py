@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
-from tests.stress.world import TASKS, left_over, remove, shared_world, uninterrupted
+from tests.stress.world import TASKS, left_over, remove, rerun_fault, shared_world, uninterrupted
 
 WHY = ("the disk is full", "no file may be as large", "GB are free")
 
@@ -72,10 +72,7 @@ def fill(run: Run) -> Outcome:
                 fault = fault or f"half a file: {error}"
             if enlarge is not None:
                 enlarge()
-            again = command(arguments, log)
-            fault = (
-                fault or unclean(again, [0]) or (None if task.content(out) == whole.content else "the rerun differs")
-            )
+            fault = fault or rerun_fault(name, arguments, out, log)
         if fault:
             failures.append(f"{name}, {number}: {fault}")
         run.tell(number + 1)

@@ -8,8 +8,8 @@ import signal
 from collections.abc import Sequence
 
 from tests.stress.attack import Attack, Outcome, Run
-from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, remove, shared_world, uninterrupted
+from tests.stress.commands import Started
+from tests.stress.world import TASKS, remove, rerun_fault, shared_world, uninterrupted
 
 
 def kill(names: Sequence[str], run: Run) -> Outcome:
@@ -29,8 +29,7 @@ def kill(names: Sequence[str], run: Run) -> Outcome:
             task.check(out)
         except Exception as error:
             fault = f"half a file: {error}"
-        again = command(arguments, log)
-        fault = fault or unclean(again, [0]) or (None if task.content(out) == whole.content else "the rerun differs")
+        fault = fault or rerun_fault(name, arguments, out, log)
         if fault:
             failures.append(f"{name} killed after {moment:.3f} s of computing: {fault}")
         run.tell(number + 1)

@@ -11,7 +11,7 @@ import torch
 from examples.avqa import clips, data, features, pack
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
-from tests.stress.world import TASKS, left_over, remove, shared_world, uninterrupted
+from tests.stress.world import TASKS, left_over, remove, rerun_fault, shared_world
 
 ERRORS: tuple[Callable[[], Exception], ...] = (
     MemoryError,
@@ -68,12 +68,7 @@ def starve(run: Run) -> Outcome:
             fault = f"it is not said why: {ended.text[-200:]}"
         if not fault and left_over(out):
             fault = f"left {left_over(out)}"
-        again = command(arguments, log)
-        fault = (
-            fault
-            or unclean(again, [0])
-            or (None if task.content(out) == uninterrupted(name).content else "the rerun differs")
-        )
+        fault = fault or rerun_fault(name, arguments, out, log)
         if fault:
             failures.append(f"{name}, call {call} of {where[1]}, {error()!r:.40}: {fault}")
         run.tell(number + 1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from examples.avqa.module import AVQAModule
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
-from tests.stress.world import TASKS, remove, shared_world, uninterrupted
+from tests.stress.world import TASKS, remove, rerun_fault, shared_world, uninterrupted
 
 WHERE = {"loss": "the loss", "gradient": "a gradient", "weight": "a weight", "validation": "the validation loss"}
 BATCHES = {"loss": 8, "gradient": 8, "weight": 8, "validation": 2}
@@ -76,8 +76,7 @@ def train(run: Run) -> Outcome:
             state = torch.load(path, weights_only=True)["state_dict"]
             if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
                 fault = fault or f"{path.name} holds it"
-        again = command(arguments, log)
-        fault = fault or unclean(again, [0]) or (None if task.content(out) == wanted else "the rerun differs")
+        fault = fault or rerun_fault("fit", arguments, out, log)
         if fault:
             failures.append(f"{value} in {where}, batch {batch}: {fault}")
         run.tell(number + 1)

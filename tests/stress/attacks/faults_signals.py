@@ -6,8 +6,8 @@ import random
 import signal
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
-from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, left_over, remove, shared_world, uninterrupted
+from tests.stress.commands import Started, unclean
+from tests.stress.world import TASKS, left_over, remove, rerun_fault, shared_world, uninterrupted
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -34,8 +34,7 @@ def stop(run: Run) -> Outcome:
             fault = f"the signal is not named: {ended.text[-100:]}"
         if not fault and left_over(out):
             fault = f"left {left_over(out)}"
-        again = command(arguments, log)
-        fault = fault or unclean(again, [0]) or (None if task.content(out) == whole.content else "the rerun differs")
+        fault = fault or rerun_fault(name, arguments, out, log)
         if fault:
             failures.append(f"{name}, {asked.name} after {moment:.3f} s of computing, {group=}: {fault}")
         run.tell(number + 1)

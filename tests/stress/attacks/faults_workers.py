@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
-from tests.stress.commands import Started, command, unclean
-from tests.stress.world import TASKS, left_over, must, remove, shared_world, uninterrupted
+from tests.stress.commands import Started, unclean
+from tests.stress.world import left_over, must, remove, rerun_fault, shared_world
 
 KINDS = ("fit", "concert")
 NUMBERS = (signal.SIGKILL, signal.SIGTERM)
@@ -29,7 +29,7 @@ def kill(run: Run) -> Outcome:
     seconds = dict[str, float]()
     for number in range(run.amount):
         name, asked = KINDS[number % 2], NUMBERS[number // 2 % 2]
-        task, out = TASKS[name], run.folder / name
+        out = run.folder / name
         arguments = world.fit(out, "--data.workers", "2", "--if_finished", "skip")
         if name == "concert":
             arguments = world.concert(out, workers=2)
@@ -37,7 +37,6 @@ def kill(run: Run) -> Outcome:
             began = time.monotonic()
             must(arguments, log)
             seconds[name] = time.monotonic() - began
-        wanted = uninterrupted(name).content
         remove(out)
         started = Started(arguments, log)
         moment = random_.uniform(0, seconds[name])
@@ -48,8 +47,7 @@ def kill(run: Run) -> Outcome:
             fault = f"it is not said why: {ended.text[-200:]}"
         if not fault and ended.code == 2 and [path for path in left_over(out) if not path.endswith((".mp4",))]:
             fault = f"left {left_over(out)}"
-        again = command(arguments, log)
-        fault = fault or unclean(again, [0]) or (None if task.content(out) == wanted else "the rerun differs")
+        fault = fault or rerun_fault(name, arguments, out, log)
         if not fault and left_over(out):
             fault = f"the rerun left {left_over(out)}"
         if fault:
