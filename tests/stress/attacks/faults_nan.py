@@ -14,7 +14,7 @@ from torch import Tensor
 from examples.avqa.module import AVQAModule
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
-from tests.stress.world import TASKS, remove, rerun_fault, shared_world, uninterrupted
+from tests.stress.world import TASKS, remove, rerun_fault, shared_world
 
 WHERE = {"loss": "the loss", "gradient": "a gradient", "weight": "a weight", "validation": "the validation loss"}
 BATCHES = {"loss": 8, "gradient": 8, "weight": 8, "validation": 2}
@@ -55,7 +55,7 @@ def train(run: Run) -> Outcome:
     world, random_, failures = shared_world(), random.Random(run.seed), list[str]()
     out, log, told = run.folder / "out", run.folder / "log", run.folder / "told"
     task = TASKS["fit"]
-    arguments, wanted = task.arguments(world, out), uninterrupted("fit").content
+    arguments = task.arguments(world, out)
     questions = {
         split: json.loads((world.data.root / f"{split}.json").read_text(encoding="utf-8")) for split in ("train", "val")
     }
