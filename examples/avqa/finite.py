@@ -126,7 +126,7 @@ def _said(look: _Look, here: bool) -> str:
     about = f", at {', '.join(named)}" if here and named else ""
     return (
         f"training: {look.what} is NaN or infinite in epoch {look.epoch}, step {look.step}, learning rate "
-        f"{look.lr:.3g}{about}; the checkpoints are of before. Lower optimizer.lr, set trainer.gradient_clip_val or a "
+        f"{look.lr:.3g}{about}; what is saved is of before. Lower optimizer.lr, set trainer.gradient_clip_val or a "
         "wider trainer.precision in another run folder, or look for what is wrong with these videos by check --values "
         "true"
     )
