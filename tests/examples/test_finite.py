@@ -39,7 +39,7 @@ def _poisoned(where: str, number: int, value: float) -> Iterator[list[int]]:
             return loss
         asked.extend(place for place in batch.numbers.flatten().tolist() if place >= 0)
         if where == "a gradient":
-            next(iter(module.model.parameters())).register_hook(lambda gradient: gradient * value)
+            next(iter(module.model.parameters())).register_hook(lambda gradient: gradient * value)  # type: ignore[no-untyped-call]  # in torch
             return loss
         return loss + value
 

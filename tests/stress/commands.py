@@ -48,6 +48,9 @@ class Started:
     def __init__(self, arguments: Sequence[str], log: Path, prepare: Callable[[], object] | None = None) -> None:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        # It may be killed before it can make the file.
+        log.write_text("", encoding="utf-8")
+        log.chmod(0o666)
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()

@@ -37,10 +37,10 @@ def poison(where: str, batch_number: int, value: float, told: Path) -> Callable[
             told.write_text(json.dumps(batch.numbers.flatten().tolist()))
             weight = next(iter(module.model.parameters()))
             if where == "gradient":
-                weight.register_hook(lambda gradient: gradient * value)
+                weight.register_hook(lambda gradient: gradient * value)  # type: ignore[no-untyped-call]  # in torch
             elif where == "weight":
                 # After the gradients were looked at.
-                module.trainer.optimizers[0].register_step_post_hook(lambda *_: weight.data.fill_(value))
+                module.trainer.optimizers[0].register_step_post_hook(lambda *_: _fill(weight, value))
             else:
                 loss = loss + torch.tensor(value)
             return loss
@@ -48,6 +48,10 @@ def poison(where: str, batch_number: int, value: float, told: Path) -> Callable[
         setattr(AVQAModule, name, poisoned)
 
     return prepare
+
+
+def _fill(weight: Tensor, value: float) -> None:
+    weight.data.fill_(value)
 
 
 def train(run: Run) -> Outcome:

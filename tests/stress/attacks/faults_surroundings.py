@@ -105,7 +105,7 @@ def _letters(encoding: str) -> Callable[[], None]:
 
 def _closed() -> None:
     os.close(1)
-    sys.stdout = None  # type: ignore[assignment]  # as Python has it then
+    sys.stdout = None
 
 
 def _full_output() -> None:
