@@ -23,7 +23,7 @@ from examples.avqa import __main__ as program
 from examples.avqa import cli
 
 _POLL_S = 0.001
-_LONGEST_S = 300.0
+_LONGEST_S = 1200.0
 
 
 class Ended(NamedTuple):
