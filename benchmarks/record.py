@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -115,16 +116,26 @@ def read(path: Path) -> tuple[dict[str, str], list[Row]]:
 
 
 def write(path: Path, provenance: dict[str, str], rows: Iterable[Row]) -> None:
-    """Writes a file whole: a row a line."""
+    """Writes a file whole: a row a line.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
     lines = ",\n".join(f"  {json.dumps(_fields(row))}" for row in rows)
     text = f'{{\n "provenance": {json.dumps(provenance)},\n "rows": [\n{lines}\n ]\n}}\n'
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+    except OSError as error:
+        # A write to a full disk does not say of which file.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _fields(row: Row) -> dict[str, Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
+import time
 from collections import OrderedDict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +26,7 @@ except ImportError as error:
     ) from error
 
 __all__ = ["PretrainedMixin", "TemporalMoE"]
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD_FILE = "config.json", "model.safetensors", "README.md"
 PAPER = "https://arxiv.org/abs/2503.04459"
 CARD = """---
 {{ card_data }}
@@ -49,6 +52,7 @@ Constructor arguments (`config.json`):
 """
 # Where a model lies and how wide it is follow from the file and from the caller, not from whoever saved it.
 _OF_THE_MACHINE = {"device", "dtype"}
+_UNFINISHED, _ABANDONED_S = ".saving-", 3600
 _M = TypeVar("_M", bound="PretrainedMixin")
 
 
@@ -79,11 +83,27 @@ class PretrainedMixin(
     def save_pretrained(self, save_directory: str | Path, *, config: Any = None, **kwargs: Any) -> str | None:
         """Saves into a folder, and with `push_to_hub=True` to the Hub too.
 
+        What was saved there before stays until everything new is written: a full disk loses nothing.
+
         Raises:
             ValueError: an argument of the constructor that JSON cannot hold.
+            OSError: a file cannot be written.
         """
         config = self._arguments() if config is None else config
-        return super().save_pretrained(save_directory, config=config, **kwargs)
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        with TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as unfinished:
+            card = folder / CARD_FILE
+            if card.exists():
+                # The mixin leaves a card that is there.
+                (Path(unfinished) / CARD_FILE).touch()
+            super().save_pretrained(unfinished, config=config, **(kwargs | {"push_to_hub": False}))
+            _moved(Path(unfinished), folder, keep_card=card.exists())
+        if not kwargs.pop("push_to_hub", False):
+            return None
+        repo_id = kwargs.pop("repo_id", None) or folder.name
+        return self.push_to_hub(repo_id, config=config, **kwargs)
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> str:
         """Saves to the repository `repo_id`, which is made where it does not exist."""
@@ -136,10 +156,11 @@ class PretrainedMixin(
         state = self.state_dict()
         versions = {name: value["version"] for name, value in state._metadata.items() if "version" in value}  # type: ignore[attr-defined]
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-        # Whole or not at all.
-        unfinished = save_directory / f"{WEIGHTS}.unfinished"
-        save_file(tensors, unfinished, metadata={"format": "pt", "versions": json.dumps(versions)})
-        unfinished.replace(save_directory / WEIGHTS)
+        path = save_directory / WEIGHTS
+        try:
+            save_file(tensors, path, metadata={"format": "pt", "versions": json.dumps(versions)})
+        except SafetensorError as error:
+            raise OSError(f"{WEIGHTS} cannot be written into {save_directory.parent}: {error}") from error
 
     @classmethod
     def _from_pretrained(
@@ -187,6 +208,24 @@ class PretrainedMixin(
         except RuntimeError as error:
             raise ValueError(f"{WEIGHTS} of {model_id} does not fit {cls.__name__}: {error}") from error
         return model.to(device=map_location if device is None else device, dtype=dtype).eval()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left; what is young may be another process's at this moment."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _moved(unfinished: Path, folder: Path, keep_card: bool) -> None:
+    """Puts what is whole in its place. Weights never stand beside another model's arguments."""
+    config, old = unfinished / CONFIG, folder / CONFIG
+    if old.exists() and old.read_bytes() != config.read_bytes():
+        old.unlink()
+    (unfinished / WEIGHTS).replace(folder / WEIGHTS)
+    config.replace(old)
+    if not keep_card:
+        (unfinished / CARD_FILE).replace(folder / CARD_FILE)
 
 
 def _signature(cls: type[object]) -> inspect.Signature:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
+import signal
 import sys
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from .errors import UserError
+from .errors import told
+from .signals import received, stoppable
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -83,20 +84,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for unused in ("config", *command.unused):
         values.pop(unused, None)
     try:
-        command_function(name)(**values)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"stopped{'; the same command again goes on from here' if command.resumes else ''}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe has left (`| head`): not a fault, and nothing more can be printed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        # A full disk, a folder that may not be written: the message names the file.
-        print(f"error: {error}", file=sys.stderr)
+        with stoppable():
+            command_function(name)(**values)
+    except (Exception, KeyboardInterrupt) as error:
+        asked = received()
+        # What fails once the process was asked to end, such as a worker that was asked too, fails because of it.
+        if asked is not None or isinstance(error, KeyboardInterrupt):
+            by = "" if asked in (None, signal.SIGINT) else f" by {asked.name}"
+            goes_on = "; the same command again goes on from here" if command.resumes else ""
+            print(f"stopped{by}{goes_on}", file=sys.stderr)
+            return 128 + (asked or signal.SIGINT)
+        line = told(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
         return 2
     return 0
 

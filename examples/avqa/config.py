@@ -14,6 +14,8 @@ Strategy = Literal["auto", "ddp", "fsdp2"]
 Architecture = Literal["qa_tiger", "tspm"]
 NAMES: Mapping[Architecture, str] = {"qa_tiger": "QA-TIGER", "tspm": "TSPM"}
 """What tables call each architecture."""
+LARGEST_RATE = 1e30
+"""Beyond it no step is a number in single precision."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def check_numbers(
             "false but for QA-TIGER with Gaussian pooling",
         ),
         ("model.feature_noise", model.feature_noise, model.feature_noise >= 0, "at least 0"),
-        ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "above 0"),
+        ("optimizer.lr", optimizer.lr, 0 < optimizer.lr <= LARGEST_RATE, f"above 0 and at most {LARGEST_RATE:g}"),
         ("optimizer.betas", optimizer.betas, all(0 <= beta < 1 for beta in optimizer.betas), "in [0, 1)"),
         ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "at least 0"),
         ("optimizer.step_epochs", optimizer.step_epochs, optimizer.step_epochs >= 1, "at least 1"),

@@ -290,6 +290,8 @@ def _extract_one(path: Path, folder: FeatureFolder, encoders: Encoders, run: _Ru
     except UserError as error:
         return str(error)
     features: dict[Modality, Tensor] = {"audio": clip.audio, "video": clip.video, "patches": clip.patches}
+    # Another process may have begun at the same moment, with other options.
+    _check_recipe(folder, folder.some_record(), recipe)
     record = IndexRecord(
         video_id=path.stem,
         encoder=recipe.preset,

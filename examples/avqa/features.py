@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
-from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse
+from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse, widths
 from .files import sweep_temporaries, write_array, write_json
 
 INDEX_FOLDER = "index"
@@ -147,6 +147,7 @@ class FeatureFolder:
         # What was checked is not read again for every question about a video.
         self._finite: set[str] = set()
         self._real: dict[str, int | None] = {}
+        self._widths: dict[Modality, tuple[int, ...]] = {}
 
     def path(self, video_id: str, modality: Modality) -> Path:
         """The file of one modality of one video.
@@ -212,11 +213,10 @@ class FeatureFolder:
         arrays: dict[Modality, npt.NDArray[Any]] = {}
         for modality in MODALITIES:
             path = self.path(video_id, modality)
-            array, fault = self._opened(path, modality)
-            if array is None:
-                raise UserError(f"{path}: {fault[1] if fault else 'unreadable'}; extract the video again")
-            # A copy: whoever shortens a file that is mapped ends this process.
-            arrays[modality] = np.array(array, dtype=np.float16 if array.dtype.itemsize == 2 else np.float32)
+            array = self._read(path, modality)
+            if self._widths and array.shape[1:] != self._widths[modality]:
+                raise UserError(f"{path}: shape {list(array.shape)}, it was changed after it was checked; {_MEND}")
+            arrays[modality] = np.asarray(array, dtype=np.float16 if array.dtype.itemsize == 2 else np.float32)
             if video_id not in self._finite and not np.isfinite(arrays[modality]).all():
                 raise UserError(f"{path}: holds NaN or infinite numbers; extract the video again")
         real = self._real[video_id] if video_id in self._real else self._told(video_id)
@@ -250,6 +250,7 @@ class FeatureFolder:
         """
         video_ids = set(video_ids)
         refuse(all_faults(self, video_ids, dims), self.root, _MEND)
+        self._widths = widths(dims)
         self._real |= {video_id: self._told(video_id) for video_id in video_ids}
 
     def value_fault(self, video_id: str) -> Fault | None:
@@ -297,10 +298,12 @@ class FeatureFolder:
             return None
         return record.frames if self.frames is None else min(record.frames, self.frames)
 
-    def _opened(self, path: Path, modality: Modality) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
-        """The array, memory-mapped, or None and what is wrong with the file. Objects are never unpickled."""
+    def _opened(
+        self, path: Path, modality: Modality, mapped: bool = True
+    ) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
+        """The array, memory-mapped or read, or None and what is wrong with the file. Objects are never unpickled."""
         try:
-            array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r") if mapped else _whole(path)
         except FileNotFoundError:
             return None, ("missing", "missing")
         except (ValueError, EOFError, OSError) as error:
@@ -313,8 +316,29 @@ class FeatureFolder:
             array = array.squeeze(axis=1 if array.shape[1] == 1 else 0)
         return array[: self.frames], None
 
+    def _read(self, path: Path, modality: Modality) -> npt.NDArray[Any]:
+        """The values of a file, in memory: whoever shortens a file that is mapped ends this process.
+
+        Raises:
+            UserError: it is missing or broken, or was changed while it was read.
+        """
+        # Headers first: one that promises more than its file holds would take the memory.
+        array, fault = self._opened(path, modality)
+        if array is not None:
+            del array
+            array, fault = self._opened(path, modality, mapped=False)
+        if array is None:
+            raise UserError(f"{path}: {fault[1] if fault else 'unreadable'}; extract the video again")
+        return array
+
     def _index_path(self, video_id: str) -> Path:
         return self.root / INDEX_FOLDER / f"{_plain(video_id)}.json"
+
+
+def _whole(path: Path) -> npt.NDArray[Any]:
+    with path.open("rb") as file:
+        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _plain(video_id: str) -> str:

@@ -7,6 +7,7 @@ import json
 import pickle
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,8 @@ from .encoders import load_encoders
 from .epoch_state import EpochState
 from .errors import UserError
 from .files import write_json
+from .finite import Finite
+from .locks import only_here
 from .metrics_file import MetricsFile, read_metrics
 from .module import AVQAModule
 from .prepare import Prepared, feature_dims, prepare
@@ -58,11 +61,14 @@ def fit(
         if_finished: what to do where `out` holds this very run, finished: stop with an error, or leave it.
     """
     check_settings(data, model, optimizer, trainer, [seed])
-    check_run(out, run_settings(data, model, optimizer, trainer, seed), finished_is_fine=if_finished == "skip")
+    settings = run_settings(data, model, optimizer, trainer, seed)
+    check_run(out, settings, finished_is_fine=if_finished == "skip")
     if is_finished(out):
         rank_zero_print(f"{out} holds this run, finished; delete it to train anew")
         return
     prepared = prepare(data, ("train", "val"), for_gpu=trains_on_gpu(trainer))
+    if run_settings(data, model, optimizer, trainer, seed) != settings:
+        raise UserError("data: annotations were changed while they were read; give the command again")
     train(prepared, data, out, model, optimizer, trainer, seed)
     rank_zero_print(f"Best model: {out / BEST}\nTest it with: python -m examples.avqa test --run {out}")
 
@@ -81,22 +87,29 @@ def train(
     seed_everything(seed, workers=True, verbose=False)
     module = _module(model, optimizer, prepared.feature_dims, prepared.vocabulary.answers, prepared.encoders.name)
     prepared = prepared.for_model(model)
-    resume = out / LAST
-    if model.whiten and not resume.exists():
-        module.whitening.fit(prepared.samples("train", seed))
     loader = prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed)
+    finite = Finite(prepared.questions)
     callbacks: list[Callback] = [
         EpochState(seed, module.train_loss, loader.batches),
+        finite,
         MetricsFile(out / METRICS),
-        Checkpoints(out, "val/selection", trainer.checkpoint_steps),
+        Checkpoints(out, "val/selection", trainer.checkpoint_steps, finite.check),
     ]
     if on_epoch is not None:
         callbacks.append(LambdaCallback(on_train_epoch_end=lambda lightning, _: on_epoch(lightning.current_epoch)))
-    with quiet_lightning():
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    with quiet_lightning(), ExitStack() as alone:
         lightning = make_trainer(trainer, out, callbacks, bar=on_epoch is None)
         if lightning.is_global_zero:
+            settings = run_settings(data, model, optimizer, trainer, seed)
+            alone.enter_context(only_here(out, "trains into"))
+            # Another process may have trained there until this moment.
+            check_run(out, settings)
             _remove_unfinished(out)
-            write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
+            write_json(out / SETTINGS, settings)
+        resume = out / LAST
+        if model.whiten and not resume.exists():
+            module.whitening.fit(prepared.samples("train", seed))
         try:
             lightning.fit(
                 module,
@@ -107,13 +120,13 @@ def train(
             )
         except SystemExit:
             # Lightning's answer to Ctrl-C, and to the signal that asks a process to end. It turns Ctrl-C off before.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, ctrl_c)
             raise KeyboardInterrupt from None
-    if not lightning.is_global_zero:
-        return
-    # A run may be told not to validate after every epoch.
-    accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS) if row["val/accuracy"]]
-    write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": max(accuracies, default=None)})
+        if lightning.is_global_zero:
+            # A run may be told not to validate after every epoch.
+            accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS) if row["val/accuracy"]]
+            best = max(accuracies, default=None)
+            write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": best})
 
 
 def _remove_unfinished(out: Path) -> None:

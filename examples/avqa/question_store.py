@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -148,7 +150,7 @@ class QuestionStore:
             cache.mkdir(parents=True, exist_ok=True)
             sweep_temporaries(cache)
             with written_whole(path) as temporary:
-                save_file(encoded._asdict(), temporary, {_FIELD: field})
+                save_tensors(temporary, encoded._asdict(), {_FIELD: field})
         except OSError as error:
             raise UserError(
                 f"{cache}: encoded questions cannot be written there ({error}); name a folder with data.questions_cache"
@@ -190,6 +192,21 @@ class QuestionStore:
         if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
             raise UserError(f"{path}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
         return _Part(weights, texts, encoded)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def _about(path: Path) -> dict[str, str | list[str]]:

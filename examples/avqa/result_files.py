@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .annotations import Question, load_questions, load_vocabulary
 from .errors import UserError
-from .files import write_text
+from .files import sweep_temporaries, write_text
 from .results import AccuracyTable, Prediction, read_predictions, to_markdown, write_predictions, write_tables
 
 PREDICTIONS, TABLES, MARKDOWN = "predictions.csv", "table.json", "table.md"
@@ -68,6 +68,7 @@ def write_results(
 
 def write_table(folder: Path, systems: Mapping[str, AccuracyTable], notes: Sequence[str] = ()) -> None:
     """Writes table.json and table.md."""
+    sweep_temporaries(folder)
     remove_table(folder)
     write_tables(folder / TABLES, systems)
     below = "".join(f"\n- {note}" for note in notes)

@@ -307,3 +307,28 @@ def test_what_was_checked_need_not_be_kept(folder: FeatureFolder, monkeypatch: p
     monkeypatch.setattr("examples.avqa.features.write_json", refused)
     folder.check_values(["a"])
     assert not (folder.root / "checked.json").exists()
+
+
+def test_a_file_that_is_shortened_while_it_is_read_is_told(
+    folder: FeatureFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder.path("a", "patches")
+    read = np.lib.format.read_array
+
+    def shortened(file: Any, **options: Any) -> Any:
+        if Path(file.name) == path:
+            # The header was read, and promised more.
+            with path.open("r+b") as other:
+                other.truncate(path.stat().st_size - 1)
+        return read(file, **options)
+
+    monkeypatch.setattr(np.lib.format, "read_array", shortened)
+    with pytest.raises(UserError, match=r"a\.npy: truncated or no array of numbers"):
+        folder.load("a")
+
+
+def test_a_file_of_another_width_than_was_checked_is_told(folder: FeatureFolder) -> None:
+    folder.check(["a"], DIMS)
+    path = _overwrite(folder, "video", np.zeros((3, 9), np.float32))
+    with pytest.raises(UserError, match=rf"{path.name}: shape \[3, 9\], it was changed after it was checked"):
+        folder.load("a")
