@@ -20,6 +20,7 @@ from tqdm import tqdm
 from .encoders import EncodedText, Encoders
 from .errors import UserError
 from .files import sweep_temporaries, written_whole
+from .json_text import decoded
 
 CHUNK = 64
 SAVED = 64 * CHUNK
@@ -195,8 +196,12 @@ class QuestionStore:
 def _about(path: Path) -> dict[str, str | list[str]]:
     try:
         with safe_open(path, framework="pt") as stored:
-            about: dict[str, str | list[str]] = json.loads((stored.metadata() or {})[_FIELD])
-        about["preset"]
+            about: dict[str, str | list[str]] = decoded((stored.metadata() or {})[_FIELD])
+        weights, texts = about["weights"], about["texts"]
+        if not (isinstance(about["preset"], str) and isinstance(weights, str | None) and isinstance(texts, list)):
+            raise ValueError("fields of another kind")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("texts that are none")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
     return about
