@@ -150,7 +150,7 @@ def _row(fields: dict[str, Any]) -> Row:
         all(type(size) is int for size in sizes)
         and all(isinstance(text, str) for text in texts)
         and all(text is None or isinstance(text, str) for text in optional_texts)
-        and all(number is None or type(number) in (int, float) for number in numbers)
+        and all(number is None or (type(number) in (int, float) and abs(number) < 2**63) for number in numbers)
     ):
         raise ValueError("a field of another kind in a row")
     return row

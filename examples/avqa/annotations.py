@@ -269,7 +269,7 @@ def _strings(value: Any) -> list[str] | None:
 
 
 def _python_strings(text: str) -> list[str] | None:
-    """A list of strings as Python writes it. Nothing else is evaluated: other expressions can exhaust Python's parser."""
+    """A list of strings as Python writes it; other expressions can exhaust Python's parser, and are not evaluated."""
     if not _PYTHON_LIST.fullmatch(text):
         return None
     try:
@@ -277,6 +277,8 @@ def _python_strings(text: str) -> list[str] | None:
             # Of a backslash before any letter.
             warnings.simplefilter("ignore")
             values: list[str] = [ast.literal_eval(part) for part in re.findall(_PYTHON_STRING, text)]
+        if "\0" in "".join(values):
+            return None
         "".join(values).encode()
     except (ValueError, SyntaxError):
         return None
@@ -292,7 +294,9 @@ def _video_id(place: str, value: Any) -> str:
     if value.strip(". ") == "" or "/" in value or "\\" in value or not value.isprintable():
         raise UserError(f"{place} has the video_id {value!r}, which cannot be a file's name")
     if len(value.encode()) > _LONGEST_ID:
-        raise UserError(f"{place} has a video_id of {len(value.encode())} bytes; a file's name has {_LONGEST_ID} at most")
+        raise UserError(
+            f"{place} has a video_id of {len(value.encode())} bytes; a file's name has {_LONGEST_ID} at most"
+        )
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -26,8 +27,9 @@ def check_config(path: Path) -> None:
         text = path.read_text(encoding="utf-8-sig")
         _check_growth(text)
         value = yaml.safe_load(text)
-        if not isinstance(value, dict):
+        if value is not None and not isinstance(value, dict):
             raise ValueError("no options but a single value or a list")
+        _check_keys(value)
         plain = json.dumps(value, default=str, ensure_ascii=False)
         plain.encode()
     except OSError as error:
@@ -40,6 +42,19 @@ def check_config(path: Path) -> None:
         raise UserError(f"config: {path} is no YAML of options: {said}") from None
     if "\\u0000" in plain:
         raise UserError(f"config: {path} holds a NUL character, which no name or option has")
+
+
+def _check_keys(value: object) -> None:
+    """Raises ValueError where an option is named by a number, a date or nothing."""
+    items: Sequence[object] = ()
+    if isinstance(value, dict):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise ValueError(f"the option {odd[0]!r:.40} has a name that is no text")
+        items = list(value.values())
+    elif isinstance(value, list):
+        items = value
+    for item in items:
+        _check_keys(item)
 
 
 def _check_growth(text: str) -> None:

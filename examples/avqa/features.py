@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .array_file import mapped_array
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
-from .array_file import mapped_array
 from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse
 from .files import sweep_temporaries, write_array, write_json
 from .json_text import decoded
@@ -342,6 +342,12 @@ class FeatureFolder:
 
 def _plain(video_id: str) -> str:
     plain = PurePosixPath(video_id).name == video_id == PureWindowsPath(video_id).name
-    if not plain or not video_id or video_id.startswith(".") or "\0" in video_id or len(video_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
+    if (
+        not plain
+        or not video_id
+        or video_id.startswith(".")
+        or "\0" in video_id
+        or len(video_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID
+    ):
         raise UserError(f"video id {video_id!r} is no plain file name; ids may not name other folders")
     return video_id

@@ -7,14 +7,15 @@ import re
 from typing import Any
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def decoded(text: str | bytes) -> Any:
     r"""The value of a JSON text; bytes are UTF-8, with or without a mark at their start.
 
     Raises:
-        ValueError: it is no JSON (a `json.JSONDecodeError`) or not UTF-8, nested too deeply, holds a number of thousands
-            of digits, or text that no file can hold.
+        ValueError: it is no JSON (a `json.JSONDecodeError`) or not UTF-8, nested too deeply, or holds a number of
+            thousands of digits or text that no file can hold.
 
     >>> decoded(b'{"a": [1]}')
     {'a': [1]}
@@ -38,4 +39,6 @@ def decoded(text: str | bytes) -> Any:
     except ValueError:
         # Python's own limit, whose message speaks of interpreters.
         raise ValueError("it holds a number of too many digits") from None
+    if _NUL.search(text):
+        raise ValueError("it holds a NUL character, which no name or table has")
     return value

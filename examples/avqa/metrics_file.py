@@ -56,7 +56,12 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
         for row in rows:
-            if set(row) != set(COLUMNS) or not row["epoch"].isascii() or not row["epoch"].isdecimal():
+            if (
+                set(row) != set(COLUMNS)
+                or None in row.values()
+                or not row["epoch"].isascii()
+                or not row["epoch"].isdecimal()
+            ):
                 raise ValueError("a row is not one of an epoch")
             # A run may be told not to validate after every epoch. A loss may be NaN; an accuracy may not.
             for name in ("lr", *MEASURED):

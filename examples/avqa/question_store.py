@@ -187,8 +187,9 @@ class QuestionStore:
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
         dims, shapes = self._encoders.dims, [tuple(array.shape) for array in encoded]
+        kinds = all(array.is_floating_point() for array in encoded[:2]) and encoded.padding_mask.dtype == torch.bool
         count, length = len(texts), shapes[1][1] if len(shapes[1]) == 3 else 0
-        if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
+        if not kinds or shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
             raise UserError(f"{path}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
         return _Part(weights, texts, encoded)
 

@@ -125,11 +125,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"released_weights: no such file: {path}")
     try:
-        loaded: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else load_plain(path)
-        )
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else load_plain(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is cut off, or holds objects other than tensors, which are never unpickled; "

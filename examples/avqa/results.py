@@ -219,11 +219,14 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes one line a question as CSV, in the order given."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
+    # Python quotes a carriage return, which ends a line for whoever reads, only where lines end by it.
+    quoting = csv.writer(lines, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(_COLUMNS)
     for prediction in predictions:
         q = prediction.question
         asked = (q.question_id, q.video_id, q.short_type, q.text, q.answer)
-        writer.writerow((*asked, prediction.predicted, repr(float(prediction.probability)), q.template, q.topic))
+        row = (*asked, prediction.predicted, repr(float(prediction.probability)), q.template, q.topic)
+        (quoting if any("\r" in field for field in row) else writer).writerow(row)
     write_text(path, lines.getvalue())
 
 

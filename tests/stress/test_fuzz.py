@@ -55,7 +55,7 @@ VERDICTS = {
     "no file": ("fault", "names no file"),
     "crash": ("fault", "the process ended with 3"),
     "hang": ("fault", "no answer in 0.5 s"),
-    "memory": ("fault", "300 MiB of memory"),
+    "memory": ("fault", " MiB of memory"),
     "address space": ("fault", "MemoryError"),
     "canary": ("fault", "made canary"),
     "outside": ("fault", "made stray"),

@@ -34,4 +34,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} holds no weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no state dict but {type(state).__name__}")
+    if odd := [name for name in state if not isinstance(name, str)]:
+        raise UserError(f"{path} holds no state dict: {odd[0]!r:.80} names a tensor")
     return state

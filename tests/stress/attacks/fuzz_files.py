@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 
-_HOLDS = "right, or refused in one line that names the file; under 10 s and 256 MiB each, nothing run or written elsewhere"
+_HOLDS = (
+    "right, or refused in one line that names the file; under 10 s and 256 MiB each, nothing run or written elsewhere"
+)
 _TESTS = "tests/examples/test_hostile_files.py"
 
 

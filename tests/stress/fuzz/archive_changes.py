@@ -11,8 +11,15 @@ from .byte_changes import BYTES
 from .parser import Draw
 from .pickle_changes import pickle_changed
 
-_NAMES: tuple[str, ...] = ("../../outside", "/tmp/outside", "archive/../../outside", "archive/data/0", "x" * 300, "a\\b")
-BOMB = 1 << 30
+_NAMES: tuple[str, ...] = (
+    "../../outside",
+    "/tmp/outside",
+    "archive/../../outside",
+    "archive/data/0",
+    "x" * 300,
+    "a\\b",
+)
+BOMB = 640 << 20
 """Bytes that a few thousand blow up to."""
 
 
@@ -63,7 +70,7 @@ def bomb(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in members:
             if name.endswith("/data/0"):
                 with archive.open(name, "w", force_zip64=True) as member:

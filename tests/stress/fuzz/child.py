@@ -1,4 +1,4 @@
-"""A process of its own that tries inputs one after another: one that crashes, hangs or fills the memory ends it alone."""
+"""A process of its own that tries inputs in turn: one that crashes, hangs or fills the memory ends it alone."""
 
 from __future__ import annotations
 

@@ -55,6 +55,8 @@ def csv_changed(draw: Draw, data: bytes) -> bytes:
         for cells in rows:
             del cells[column : column + 1]
     text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=draw.one((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)), lineterminator=draw.one(("\n", "\r\n")))
+    writer = csv.writer(
+        text, quoting=draw.one((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)), lineterminator=draw.one(("\n", "\r\n"))
+    )
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogatepass")

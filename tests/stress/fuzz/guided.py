@@ -56,7 +56,9 @@ def run(parser: Parser, amount: int, seed: int, folder: Path) -> Found:
         check=False,
     )
     notes = work / "notes.json"
-    told = json.loads(notes.read_text()) if notes.exists() else {"executed": 0, "slowest": 0.0, "memory": 0, "faults": []}
+    told = (
+        json.loads(notes.read_text()) if notes.exists() else {"executed": 0, "slowest": 0.0, "memory": 0, "faults": []}
+    )
     faults = list(told["faults"])
     if done.returncode and not faults:
         faults.append(" ".join(done.stderr.split()[-60:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 import traceback
@@ -58,7 +57,9 @@ def tried(parser: Parser, files: Files, folder: Path) -> Trial:
     seconds, memory = time.monotonic() - began, max(_peak() - before, 0)
     if memory > parser.memory:
         kind, text = "fault", f"{memory >> 20} MiB of memory"
-    if strays := {path.name for path in folder.iterdir()} - {"case"} or {CANARY} & set(os.listdir(case)):
+    if strays := {path.name for path in folder.iterdir()} - {"case"} or {CANARY} & {
+        path.name for path in case.iterdir()
+    }:
         kind, text = "fault", f"made {', '.join(sorted(strays))}"
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from examples.avqa.annotations import (
@@ -96,10 +97,18 @@ def _read_index(folder: Path) -> None:
     vocabulary = load_vocabulary(folder / "answer2idx.json")
     assert [vocabulary.index(answer) for answer in vocabulary.answers] == list(range(len(vocabulary)))
     "".join(vocabulary.answers).encode()
+    refused_clearly(folder, lambda: vocabulary.index("no such answer"))
+
+
+def refused_clearly(folder: Path, read: Callable[[], object]) -> None:
+    """What is not there is told in one line."""
     try:
-        vocabulary.index("no such answer")
+        read()
     except UserError as error:
-        assert unclear(str(error), folder) == ""
+        fault = unclear(str(error), folder)
+    else:
+        fault = "nothing is told"
+    assert not fault
 
 
 def _index_seeds() -> tuple[Files, ...]:

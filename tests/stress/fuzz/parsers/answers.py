@@ -21,7 +21,7 @@ def _with(name: str, content: bytes) -> Files:
 
 def _csv() -> tuple[Files, ...]:
     rows = b"question_id,prediction\n0,yes\n1,two\n2,left\n"
-    ours = b"question_id,video_id,predicted,note\r\n2,a,left,\r\n1,b,no,\"x,\ny\"\r\n0,c,yes,\r\n"
+    ours = b'question_id,video_id,predicted,note\r\n2,a,left,\r\n1,b,no,"x,\ny"\r\n0,c,yes,\r\n'
     return _with("given.csv", rows), _with("given.csv", ours)
 
 

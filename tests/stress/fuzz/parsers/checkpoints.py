@@ -38,7 +38,7 @@ def saved(value: Any, legacy: bool = False) -> bytes:
 def checkpoint() -> bytes:
     """A tiny model's best.ckpt, with the fields that matter here."""
     torch.manual_seed(0)
-    model = ModelConfig(dim=4, num_experts=2, top_k=1, heads=1, whiten={"question": 2})
+    model = ModelConfig(dim=4, num_experts=2, top_k=1, heads=1, whiten={"question": 2, "words": 2})
     module = AVQAModule.from_configs(model, OptimizerConfig(), _DIMS, ["yes", "no"], "small")
     return saved(
         {

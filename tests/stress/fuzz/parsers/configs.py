@@ -28,14 +28,21 @@ from tests.stress.fuzz.yaml_changes import yaml_changed
 
 _CONFIG = {
     "data": {"answers": "a.json", "train": "t.json", "val": "v.json", "folders": {"audio": "vggish"}, "frames": 60},
-    "model": {"dim": 16, "heads": 2, "num_experts": 2, "top_k": 2, "whiten": {"question": 8}, "dropout": 0.1},
+    "model": {
+        "dim": 16,
+        "heads": 2,
+        "num_experts": 2,
+        "top_k": 2,
+        "whiten": {"question": 8, "words": 8},
+        "dropout": 0.1,
+    },
     "optimizer": {"lr": 1e-3, "betas": [0.9, 0.99], "schedule": "cosine"},
     "trainer": {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "gradient_clip_val": 1.0},
     "seed": 3,
     "out": "run",
 }
 _ARGUMENTS = ("--data.answers", "a.json", "--data.train=t.json", "--data.val", "v.json", "--out", "run",
-              "--model.dim", "16", "--optimizer.betas", "[0.9, 0.99]", "--model.whiten", '{"words": 8}',
+              "--model.dim", "16", "--optimizer.betas", "[0.9, 0.99]", "--model.whiten", '{"words": 8, "question": 8}',
               "--trainer.devices", "1", "--data.folders.audio", "vggish", "--seed", "7")  # fmt: skip
 _WORDS: tuple[str, ...] = (
     *NAMES,
@@ -68,9 +75,8 @@ _WORDS: tuple[str, ...] = (
 )
 
 
-@functools.cache
-def _parser(name: str) -> Any:
-    return cli.command_parser(name)
+# Made once: it takes longer than all that it reads.
+_parser = functools.cache(cli.command_parser)
 
 
 def _given(arguments: Sequence[str], folder: Path) -> None:
@@ -87,7 +93,7 @@ def _given(arguments: Sequence[str], folder: Path) -> None:
 
     error = io.StringIO()
     with (
-        mock.patch.object(cli, "command_function", lambda name: checked),
+        mock.patch.object(cli, "command_function", return_value=checked),
         mock.patch.object(cli, "command_parser", _parser),
         contextlib.redirect_stderr(error),
         contextlib.redirect_stdout(io.StringIO()),
@@ -164,8 +170,23 @@ def _read_concert(folder: Path) -> None:
 
 
 PARSERS = (
-    Parser("config", lambda: ({"config.yaml": yaml.safe_dump(_CONFIG).encode()},), {"config.yaml": (yaml_changed,)}, _configured),
-    Parser("command-line", lambda: ({"arguments": "\n".join(_ARGUMENTS).encode()},), {"arguments": (_word_changed,)}, _commanded),
+    Parser(
+        "config",
+        lambda: ({"config.yaml": yaml.safe_dump(_CONFIG).encode()},),
+        {"config.yaml": (yaml_changed,)},
+        _configured,
+    ),
+    Parser(
+        "command-line",
+        lambda: ({"arguments": "\n".join(_ARGUMENTS).encode()},),
+        {"arguments": (_word_changed,)},
+        _commanded,
+    ),
     Parser("run-settings", _run_seeds, {"settings.json": (json_changed,)}, _read_run),
-    Parser("concert-settings", _concert_seeds, {"settings.json": (json_changed,), "scenes.json": (json_changed,)}, _read_concert),
-)  # fmt: skip
+    Parser(
+        "concert-settings",
+        _concert_seeds,
+        {"settings.json": (json_changed,), "scenes.json": (json_changed,)},
+        _read_concert,
+    ),
+)

@@ -75,5 +75,7 @@ def _read(folder: Path) -> None:
 
 PARSERS = (
     Parser("feature-arrays", _seeds, {f"{name}/a.npy": (npy_changed,) for name in FOLDERS.values()}, _read),
-    Parser("feature-index", lambda: _seeds()[:1], {"index/a.json": (json_changed,), "checked.json": (json_changed,)}, _read),
-)  # fmt: skip
+    Parser(
+        "feature-index", lambda: _seeds()[:1], {"index/a.json": (json_changed,), "checked.json": (json_changed,)}, _read
+    ),
+)

@@ -16,11 +16,18 @@ from examples.avqa.annotations import Question
 from examples.avqa.errors import UserError
 from examples.avqa.evaluate import evaluate
 from examples.avqa.metrics_file import read_metrics
-from examples.avqa.report_chart import draw_report
 from examples.avqa.report_runs import read_groups
 from examples.avqa.report_text import markdown, report_tables
-from examples.avqa.results import Prediction, accuracy_table, read_predictions, read_tables, render, to_markdown
-from examples.avqa.results import write_predictions, write_tables
+from examples.avqa.results import (
+    Prediction,
+    accuracy_table,
+    read_predictions,
+    read_tables,
+    render,
+    to_markdown,
+    write_predictions,
+    write_tables,
+)
 from tests.stress.fuzz.csv_changes import csv_changed
 from tests.stress.fuzz.json_changes import json_changed
 from tests.stress.fuzz.parser import Files, Parser
