@@ -242,6 +242,8 @@ def _required(place: str, record: dict[str, Any], key: str) -> Any:
 def _string(place: str, key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise UserError(f"{place} has {_json_name(value)} as {key}; it wants a string")
+    if "\0" in value:
+        raise UserError(f"{place} has a NUL character in {key}, which no table can hold")
     return value
 
 
@@ -262,8 +264,8 @@ def _strings(value: Any) -> list[str] | None:
         try:
             value = decoded(value)
         except ValueError:
-            return _python_strings(value.strip())
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            value = _python_strings(value.strip())
+    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
         return None
     return value
 
@@ -277,8 +279,6 @@ def _python_strings(text: str) -> list[str] | None:
             # Of a backslash before any letter.
             warnings.simplefilter("ignore")
             values: list[str] = [ast.literal_eval(part) for part in re.findall(_PYTHON_STRING, text)]
-        if "\0" in "".join(values):
-            return None
         "".join(values).encode()
     except (ValueError, SyntaxError):
         return None

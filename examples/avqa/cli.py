@@ -21,7 +21,7 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the paragraphs of a command's description as they are."""
 
 
-class _Parser(ArgumentParser):  # type: ignore[misc]  # it ships no types
+class _Parser(ArgumentParser):
     """Says what is wrong in one line, as everything here does."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def decoded(text: str | bytes) -> Any:
@@ -39,6 +38,4 @@ def decoded(text: str | bytes) -> Any:
     except ValueError:
         # Python's own limit, whose message speaks of interpreters.
         raise ValueError("it holds a number of too many digits") from None
-    if _NUL.search(text):
-        raise ValueError("it holds a NUL character, which no name or table has")
     return value

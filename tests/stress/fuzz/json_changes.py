@@ -22,15 +22,15 @@ class _Place(NamedTuple):
     """A value in a document: an item of a list, or the second of a pair."""
 
     parent: list[Any]
-    index: int
+    at: int
 
     @property
     def value(self) -> Any:
-        found = self.parent[self.index]
+        found = self.parent[self.at]
         return found[1] if isinstance(self.parent, Pairs) else found
 
     def put(self, value: Any) -> None:
-        self.parent[self.index] = (self.parent[self.index][0], value) if isinstance(self.parent, Pairs) else value
+        self.parent[self.at] = (self.parent[self.at][0], value) if isinstance(self.parent, Pairs) else value
 
 
 NAMES: tuple[str, ...] = (
@@ -159,9 +159,9 @@ def changed_tree(draw: Draw, tree: Any, values: tuple[Raw, ...] = VALUES) -> Any
     if kind <= 4:
         place.put(draw.one(values))
     elif kind == 5 and place.parent is not holder:
-        del place.parent[place.index]
+        del place.parent[place.at]
     elif kind == 6 and place.parent is not holder:
-        place.parent.extend([place.parent[place.index]] * draw.one((1, 2, 50)))
+        place.parent.extend([place.parent[place.at]] * draw.one((1, 2, 50)))
     elif kind == 7:
         place.put(_of_another_type(place.value))
     elif kind == 8 and isinstance(place.value, Pairs):
