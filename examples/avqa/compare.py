@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .annotations import Question, read_json
 from .concert.oracle import fit_order_blind, order_blind_accuracy
-from .concert.scene import Scene
+from .concert.scene import read_scenes
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
 from .files import sweep_temporaries, write_json, write_text
@@ -235,7 +235,7 @@ def _oracle_table(data: DataConfig, prepared: Prepared) -> AccuracyTable | None:
     path = data.train.parent / "scenes.json"
     if not path.exists():
         return None
-    scenes = [Scene.from_json(record) for record in read_json(path, "scenes")]
+    scenes = read_scenes(path)
     rules = fit_order_blind(scenes, read_json(data.train, "annotations"))
     scores = order_blind_accuracy(scenes, read_json(data.test, "annotations"), rules)
     return _table(prepared.questions["test"], scores)

@@ -17,9 +17,16 @@ _MENDS = {
 _NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """What torch says in a RuntimeError: the CPU's allocator, CUDA, its libraries."""
 
+LONGEST = 1200
+"""Characters of a message: files may hold values of any length."""
+_BEGINNING = 800
+
 
 class UserError(Exception):
     """Something the user can mend: the message names what is wrong, where, and the fix, in one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 def told(error: BaseException) -> str | None:
@@ -45,7 +52,7 @@ def told(error: BaseException) -> str | None:
         text = f"{error}; {mend}" if mend else str(error) or type(error).__name__
     else:
         return None
-    return " ".join(text.splitlines())
+    return one_line(" ".join(text.splitlines()))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -54,3 +61,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
     )
+
+
+def one_line(text: str) -> str:
+    r"""Text as one line that can be printed: line ends and control characters escaped, a very long middle left out.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    if len(text) > LONGEST:
+        text = f"{text[:_BEGINNING]} ... {text[_BEGINNING + 5 - LONGEST :]}"
+    return text

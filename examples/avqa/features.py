@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .array_file import mapped_array
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
 from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse, widths
 from .files import sweep_temporaries, write_array, write_json
+from .json_text import decoded
 
 INDEX_FOLDER = "index"
 CHECKED = "checked.json"
@@ -64,6 +66,29 @@ class IndexRecord:
     """To how many seconds clips were cut or padded; None took them as they are."""
     keep_long: bool = False
     """Whether longer clips were not cut."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> IndexRecord:
+        """The record that was written as `value`.
+
+        Raises:
+            ValueError: it is none.
+            TypeError: fields lack, or are unknown.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+        record = cls(**value)
+        wholes = [record.frames, record.source_bytes, *([] if record.seconds is None else [record.seconds])]
+        if not (
+            all(isinstance(text, str) for text in (record.video_id, record.encoder, record.weights))
+            and all(type(whole) is int and 0 <= whole < 2**63 for whole in wholes)
+            and type(record.duration) in (int, float)
+            and 0 <= record.duration < math.inf
+            and all(type(flag) is bool for flag in (record.silent, record.keep_long))
+            and isinstance(record.shapes, dict)
+        ):
+            raise ValueError("a field of another kind")
+        return record
 
 
 class FeatureSource(Protocol):
@@ -165,7 +190,7 @@ class FeatureFolder:
         """
         path = self._index_path(video_id)
         try:
-            return IndexRecord(**json.loads(path.read_text(encoding="utf-8")))
+            return IndexRecord.from_json(decoded(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
@@ -273,7 +298,8 @@ class FeatureFolder:
         if memory.exists():
             # Only a memory: one that cannot be read is made anew.
             with suppress(ValueError, OSError):
-                known = json.loads(memory.read_text(encoding="utf-8"))
+                told = decoded(memory.read_bytes())
+                known = told if isinstance(told, dict) else {}
         stamps = {video_id: self.stamps(video_id) for video_id in video_ids}
         changed = [video_id for video_id, stamp in stamps.items() if known.get(video_id) != stamp]
         self._finite -= set(changed)
@@ -303,12 +329,12 @@ class FeatureFolder:
     ) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
         """The array, memory-mapped or read, or None and what is wrong with the file. Objects are never unpickled."""
         try:
-            array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r") if mapped else _whole(path)
+            array: npt.NDArray[Any] = mapped_array(path) if mapped else _whole(path)
         except FileNotFoundError:
             return None, ("missing", "missing")
         except (ValueError, EOFError, OSError) as error:
             return None, ("broken", f"truncated or no array of numbers ({error})")
-        if not np.issubdtype(array.dtype, np.floating):
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
             return None, ("broken", f"dtype {array.dtype}, expected float16, float32 or float64")
         if array.ndim == 0:
             return None, ("shape", "shape [], expected one row a frame")
