@@ -63,7 +63,7 @@ MINIMA = (
 
 def installed() -> dict[str, metadata.Distribution]:
     """Every installed distribution by its canonical name."""
-    found = {}
+    found: dict[str, metadata.Distribution] = {}
     for distribution in metadata.distributions():
         found[canonicalize_name(distribution.metadata["Name"])] = distribution
     return found
