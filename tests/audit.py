@@ -63,7 +63,7 @@ MINIMA = (
 
 def installed() -> dict[str, metadata.Distribution]:
     """Every installed distribution by its canonical name."""
-    found = {}
+    found: dict[str, metadata.Distribution] = {}
     for distribution in metadata.distributions():
         found[canonicalize_name(distribution.metadata["Name"])] = distribution
     return found
@@ -72,11 +72,15 @@ def installed() -> dict[str, metadata.Distribution]:
 def licences(distribution: metadata.Distribution) -> list[str]:
     """The licences that a distribution may be taken under; the words of its metadata, one a licence."""
     about = distribution.metadata
-    if expression := about.get("License-Expression"):
+    if expression := _told(distribution, "License-Expression"):
         return re.split(r"\s+(?:AND|OR|WITH LLVM-exception AND)\s+", re.sub(r"[()]", "", expression))
     marks = [line.rpartition("::")[2].strip() for line in about.get_all("Classifier") or () if "License ::" in line]
     marks = [mark for mark in marks if mark != "OSI Approved"]
-    return marks or re.split(r"\s+AND\s+", (about.get("License") or "").partition("\n")[0].strip())
+    return marks or re.split(r"\s+AND\s+", _told(distribution, "License").partition("\n")[0].strip())
+
+
+def _told(distribution: metadata.Distribution, key: str) -> str:
+    return str(distribution.metadata[key]) if key in distribution.metadata else ""
 
 
 def licence_faults(distributions: Iterable[metadata.Distribution]) -> list[str]:
@@ -85,7 +89,7 @@ def licence_faults(distributions: Iterable[metadata.Distribution]) -> list[str]:
     for distribution in distributions:
         name = canonicalize_name(distribution.metadata["Name"])
         found = licences(distribution)
-        expression = distribution.metadata.get("License-Expression") or ""
+        expression = _told(distribution, "License-Expression")
         # Of alternatives one is enough.
         enough = any if " OR " in expression or "Public Domain" in found else all
         if name not in _LICENCE_READ and not _NVIDIA.fullmatch(name) and not enough(map(_LICENCES.fullmatch, found)):

@@ -263,8 +263,8 @@ def _body(site: Site, rng: random.Random) -> Request:
             b'{"session_hash": "\\ud800", "fn_index": 0, "data": []}',
         )
     )
-    headers = rng.choice(({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}))
-    made = call(path, site.port, body, headers)
+    kind = rng.choice(("application/json", "text/plain", "application/x-www-form-urlencoded"))
+    made = call(path, site.port, body, {"Content-Type": kind})
     return Request(f"{path} {body[:40]!r}", made, (200, *REFUSED) if "reset" in path or "cancel" in path else REFUSED)
 
 
@@ -358,9 +358,15 @@ def _upload(site: Site, rng: random.Random) -> Request:
 
 def _form(site: Site, rng: random.Random) -> Request:
     """A form that is no upload, or none at all."""
-    many = [("files", f"{number}.mp4", b"%d" % number) for number in range(rng.choice((50, 1001)))]
-    parts = rng.choice(([("field", None, b"x")], [("files", None, b"x")], [], many, [("a" * 9000, "b", b"c")]))
-    headers, body = multipart(parts)
+    count = rng.choice((50, 1001))
+    forms: list[list[tuple[str, str | None, bytes]]] = [
+        [("field", None, b"x")],
+        [("files", None, b"x")],
+        [],
+        [("files", f"{number}.mp4", b"%d" % number) for number in range(count)],
+        [("a" * 9000, "b", b"c")],
+    ]
+    headers, body = multipart(rng.choice(forms))
     change = rng.randrange(6)
     if change == 0:
         headers = {"Content-Type": rng.choice(("multipart/form-data", "multipart/form-data; boundary=", "text/plain"))}

@@ -152,8 +152,8 @@ def pickles(run: Run) -> Outcome:
     """Writes each file under each name that is read, and reads it."""
     canary, clip = run.folder / _CANARY, run.folder / "clip"
     write_clip(clip, 8)
-    for path in (*clip.glob("*.safetensors"), *clip.glob("*.bin")):
-        path.unlink()
+    for own in (*clip.glob("*.safetensors"), *clip.glob("*.bin")):
+        own.unlink()
     failures: list[str] = []
     files = _files(canary, random.Random(run.seed))
     readers = list(_READERS.items())
