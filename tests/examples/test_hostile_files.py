@@ -26,7 +26,7 @@ from examples.avqa.features import FeatureFolder
 from examples.avqa.fit import check_run, load_settings, run_settings
 from examples.avqa.given_answers import read_answers
 from examples.avqa.metrics_file import read_metrics
-from examples.avqa.pack_journal import Journal
+from examples.avqa.pack_journal import Journal, signed
 from examples.avqa.results import Prediction, accuracy_table, markdown_row, read_tables, tables_to_json, to_markdown
 from examples.avqa.run_data import load_data_config
 from examples.avqa.store_index import Layout, StoredModality, StoreIndex
@@ -36,6 +36,7 @@ from tests.stress.fuzz.parsers import load
 DEEP = "[" * 100_000
 DIGITS = "9" * 5000
 HALF = '"\\ud800"'
+SHAPES: Any = {"audio": (5,), "video": (4,), "patches": (2, 3)}
 FOLDERS: Any = {"audio": "sound", "video": "frames", "patches": "patches"}
 
 
@@ -299,15 +300,32 @@ def test_a_journal_of_packing_that_lies_is_not_followed(tmp_path: Path, change: 
     parser = load("pack-journal")
     files = dict(parser.seeds()[0])
     lines = files["packing.jsonl"].split(b"\n")
-    entry = json.loads(lines[1])
+    entry = json.loads(lines[1].partition(b" ")[2])
+    stamps, settings = {entry["video_id"]: entry["stamps"]}, json.loads(lines[0])
+    layout = Layout(
+        {name: StoredModality("float16" if name != "audio" else "float32", shape) for name, shape in SHAPES.items()}
+    )
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert len(Journal(tmp_path, settings).verified(stamps, layout)) == 1
     entry["clip"] |= change
-    lines[1] = json.dumps(entry).encode()
+    lines[1] = signed(json.dumps(entry).encode())
     for name, content in (files | {"packing.jsonl": b"\n".join(lines)}).items():
         (tmp_path / name).write_bytes(content)
-    settings = json.loads(lines[0])
-    layout = Layout({name: StoredModality("float16", (4,)) for name in FOLDERS})
-    stamps = {entry["video_id"]: entry["stamps"]}
     assert Journal(tmp_path, settings).verified(stamps, layout) == []
+
+
+def test_a_journal_whose_lines_changed_is_not_followed(tmp_path: Path) -> None:
+    files = dict(load("pack-journal").seeds()[0])
+    # As many pages, so that the bytes of the clip are the same.
+    files["packing.jsonl"] = files["packing.jsonl"].replace(b'"frames": 3', b'"frames": 4')
+    assert files["packing.jsonl"] != load("pack-journal").seeds()[0]["packing.jsonl"]
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    head, line, *_ = files["packing.jsonl"].split(b"\n")
+    stamps = {"a": json.loads(line.partition(b" ")[2])["stamps"]}
+    layout = Layout({name: StoredModality("float16", shape) for name, shape in SHAPES.items()})
+    assert Journal(tmp_path, json.loads(head)).verified(stamps, layout) == []
 
 
 LAUGHS = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9))])
