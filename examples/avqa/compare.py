@@ -16,9 +16,9 @@ import torch
 from rich.console import Console
 from tqdm import tqdm
 
-from .annotations import Question, read_json
+from .annotations import Question
 from .concert.oracle import fit_order_blind, order_blind_accuracy
-from .concert.scene import Scene
+from .concert.scene import read_scenes
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
 from .files import write_json, write_text
@@ -222,7 +222,7 @@ def _oracle_table(data: DataConfig, prepared: Prepared) -> AccuracyTable | None:
     path = data.train.parent / "scenes.json"
     if not path.exists():
         return None
-    scenes = [Scene.from_json(record) for record in read_json(path, "scenes")]
+    scenes = read_scenes(path)
     rules = fit_order_blind(scenes, json.loads(data.train.read_text(encoding="utf-8")))
     scores = order_blind_accuracy(scenes, json.loads(data.test.read_text(encoding="utf-8")), rules)
     return _table(prepared.questions["test"], scores)

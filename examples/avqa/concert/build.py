@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from examples.avqa.errors import UserError
+from examples.avqa.json_text import decoded
 from examples.avqa.processes import cores, each_done
 
 from .annotate import write_annotations
@@ -68,9 +69,11 @@ def _check_folder(out: Path, settings: ConcertSettings) -> None:
     if not path.exists():
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = decoded(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}); delete {out} and render again") from error
+    if not isinstance(before, dict):
+        raise UserError(f"{path} holds no settings; delete {out} and render again")
     now = json.loads(json.dumps(settings.to_json()))
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
