@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .array_file import mapped_array
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
 from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse
 from .files import sweep_temporaries, write_array, write_json
+from .json_text import decoded
 
 INDEX_FOLDER = "index"
 CHECKED = "checked.json"
@@ -31,6 +33,8 @@ _DISK_DTYPES: dict[Modality, type[np.floating[Any]]] = {
 }
 _AXES: dict[Modality, int] = {"audio": 2, "video": 2, "patches": 3}
 _MEND = "extract these videos again"
+_LONGEST_ID = 240
+"""Bytes: with its suffix, what a file system takes as a name."""
 
 
 class VideoFeatures(NamedTuple):
@@ -62,6 +66,29 @@ class IndexRecord:
     """To how many seconds clips were cut or padded; None took them as they are."""
     keep_long: bool = False
     """Whether longer clips were not cut."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> IndexRecord:
+        """The record that was written as `value`.
+
+        Raises:
+            ValueError: it is none.
+            TypeError: fields lack, or are unknown.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+        record = cls(**value)
+        wholes = [record.frames, record.source_bytes, *([] if record.seconds is None else [record.seconds])]
+        if not (
+            all(isinstance(text, str) for text in (record.video_id, record.encoder, record.weights))
+            and all(type(whole) is int and 0 <= whole < 2**63 for whole in wholes)
+            and type(record.duration) in (int, float)
+            and 0 <= record.duration < math.inf
+            and all(type(flag) is bool for flag in (record.silent, record.keep_long))
+            and isinstance(record.shapes, dict)
+        ):
+            raise ValueError("a field of another kind")
+        return record
 
 
 class FeatureSource(Protocol):
@@ -159,7 +186,7 @@ class FeatureFolder:
         """
         path = self._index_path(video_id)
         try:
-            return IndexRecord(**json.loads(path.read_text(encoding="utf-8")))
+            return IndexRecord.from_json(decoded(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
@@ -267,7 +294,8 @@ class FeatureFolder:
         if memory.exists():
             # Only a memory: one that cannot be read is made anew.
             with suppress(ValueError, OSError):
-                known = json.loads(memory.read_text(encoding="utf-8"))
+                told = decoded(memory.read_bytes())
+                known = told if isinstance(told, dict) else {}
         stamps = {video_id: self.stamps(video_id) for video_id in video_ids}
         changed = [video_id for video_id, stamp in stamps.items() if known.get(video_id) != stamp]
         self._finite -= set(changed)
@@ -295,12 +323,12 @@ class FeatureFolder:
     def _opened(self, path: Path, modality: Modality) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
         """The array, memory-mapped, or None and what is wrong with the file. Objects are never unpickled."""
         try:
-            array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            array = mapped_array(path)
         except FileNotFoundError:
             return None, ("missing", "missing")
-        except (ValueError, EOFError, OSError) as error:
+        except (ValueError, OSError) as error:
             return None, ("broken", f"truncated or no array of numbers ({error})")
-        if not np.issubdtype(array.dtype, np.floating):
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
             return None, ("broken", f"dtype {array.dtype}, expected float16, float32 or float64")
         if array.ndim == 0:
             return None, ("shape", "shape [], expected one row a frame")
@@ -314,6 +342,12 @@ class FeatureFolder:
 
 def _plain(video_id: str) -> str:
     plain = PurePosixPath(video_id).name == video_id == PureWindowsPath(video_id).name
-    if not plain or not video_id or video_id.startswith(".") or "\0" in video_id:
+    if (
+        not plain
+        or not video_id
+        or video_id.startswith(".")
+        or "\0" in video_id
+        or len(video_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID
+    ):
         raise UserError(f"video id {video_id!r} is no plain file name; ids may not name other folders")
     return video_id
