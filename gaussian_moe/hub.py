@@ -49,6 +49,8 @@ Constructor arguments (`config.json`):
 """
 # Where a model lies and how wide it is follow from the file and from the caller, not from whoever saved it.
 _OF_THE_MACHINE = {"device", "dtype"}
+_LONGEST = 800
+"""Characters of what a library below says."""
 _M = TypeVar("_M", bound="PretrainedMixin")
 
 
@@ -162,8 +164,9 @@ class PretrainedMixin(
         if config is None:
             raise FileNotFoundError(f"{model_id} holds no {CONFIG}")
         if unknown := sorted(set(config) - set(known)):
+            told = _printable(", ".join(unknown)[:_LONGEST])
             raise ValueError(
-                f"{CONFIG} of {model_id} holds {', '.join(unknown)}, which {cls.__name__} does not take: "
+                f"{CONFIG} of {model_id} holds {told}, which {cls.__name__} does not take: "
                 f"it is of another model, or of a newer gaussian-moe"
             )
         needed = [name for name, parameter in known.items() if parameter.default is parameter.empty]
@@ -180,12 +183,21 @@ class PretrainedMixin(
                 token=token,
                 local_files_only=local_files_only,
             )
-        model = cls(**{name: value for name, value in model_kwargs.items() if name not in _OF_THE_MACHINE})
+        arguments = {name: value for name, value in model_kwargs.items() if name not in _OF_THE_MACHINE}
+        state = _read(file)
         try:
+            # First without memory: the sizes that config.json tells may be any, those of the tensors are there.
+            with torch.device("meta"):
+                empty = cls(**arguments)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise ValueError(f"{CONFIG} of {model_id} describes no {cls.__name__}: {_said(error)}") from error
+        try:
+            empty.load_state_dict(state, strict=strict, assign=True)
+            model = cls(**arguments)
             # The tensors themselves become the parameters, so that each keeps its dtype.
-            model.load_state_dict(_read(file), strict=strict, assign=True)
-        except RuntimeError as error:
-            raise ValueError(f"{WEIGHTS} of {model_id} does not fit {cls.__name__}: {error}") from error
+            model.load_state_dict(state, strict=strict, assign=True)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{WEIGHTS} of {model_id} does not fit {cls.__name__}: {_said(error)}") from error
         return model.to(device=map_location if device is None else device, dtype=dtype).eval()
 
 
@@ -202,16 +214,25 @@ def _parameters(cls: type[object]) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in found.items() if parameter.kind in named}
 
 
+def _said(error: Exception) -> str:
+    """What an error says, as one line that can be printed: files may hold names of any length and letters."""
+    return _printable(" ".join(str(error).split())[:_LONGEST])
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _check_folder(folder: Path) -> None:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no {name}; save_pretrained writes {CONFIG} and {WEIGHTS}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder / CONFIG} is no JSON: {_said(error)}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{folder / CONFIG} must hold a JSON object of constructor arguments, got {config!r}")
+        raise ValueError(f"{folder / CONFIG} must hold a JSON object of constructor arguments, got {config!r:.100}")
 
 
 def _read(file: str) -> OrderedDict[str, Tensor]:
@@ -220,8 +241,10 @@ def _read(file: str) -> OrderedDict[str, Tensor]:
         with safe_open(file, framework="pt") as opened:
             versions = json.loads((opened.metadata() or {}).get("versions", "{}"))
             state = OrderedDict((name, opened.get_tensor(name)) for name in opened.keys())  # noqa: SIM118  # no mapping
-    except SafetensorError as error:
-        raise ValueError(f"{file} is no safetensors file: {error}") from error
+        if not isinstance(versions, dict) or not all(type(version) is int for version in versions.values()):
+            raise ValueError("its versions are no whole numbers by name")
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no safetensors file of this library: {_said(error)}") from error
     state._metadata = {name: {"version": version} for name, version in versions.items()}  # type: ignore[attr-defined]
     return state
 

@@ -8,15 +8,26 @@ import os
 import sys
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from .errors import UserError
+from .config_file import check_config
+from .errors import UserError, one_line
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the paragraphs of a command's description as they are."""
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong in one line, as everything here does."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints it and ends with code 2."""
+        print(f"error: {one_line(' '.join(message.split()))}; {self.prog} --help tells the options", file=sys.stderr)
+        sys.exit(2)
 
 
 class Command(NamedTuple):
@@ -77,9 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
-    parser = command_parser(name)
-    options: Namespace = parser.parse_args([_underscored(argument) for argument in arguments[1:]])
-    values = dict(parser.instantiate_classes(options).items(nested=False))
+    try:
+        values = _options(name, [_underscored(argument) for argument in arguments[1:]])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for unused in ("config", *command.unused):
         values.pop(unused, None)
     try:
@@ -101,6 +114,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The options of a command.
+
+    Raises:
+        UserError: they cannot be read.
+        SystemExit: the parser refuses them, or was asked for help.
+    """
+    parser = command_parser(name)
+    for number, argument in enumerate(arguments):
+        config = argument.removeprefix("--config=") if argument.startswith("--config=") else None
+        if argument == "--config" and number + 1 < len(arguments):
+            config = arguments[number + 1]
+        if config is not None and os.path.lexists(config):
+            check_config(Path(config))
+    try:
+        options: Namespace = parser.parse_args(list(arguments))
+        return dict(parser.instantiate_classes(options).items(nested=False))
+    except Exception as error:  # of many kinds: values are read as YAML, by libraries below
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"the options cannot be read: {said}") from error
+
+
 def _underscored(argument: str) -> str:
     """The name of an option may be spelt with hyphens too; its value stays as it is."""
     name, equals, value = argument.partition("=")
@@ -120,7 +155,7 @@ def command_parser(name: str) -> ArgumentParser:
     """What reads a command's options."""
     command, function = COMMANDS[name], command_function(name)
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
-    parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
+    parser = _Parser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
     parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
     skipped: set[str | int] = set()
     if command.several:

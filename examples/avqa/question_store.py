@@ -20,6 +20,7 @@ from tqdm import tqdm
 from .encoders import EncodedText, Encoders
 from .errors import UserError
 from .files import sweep_temporaries, written_whole
+from .json_text import decoded
 
 CHUNK = 64
 SAVED = 64 * CHUNK
@@ -186,8 +187,9 @@ class QuestionStore:
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
         dims, shapes = self._encoders.dims, [tuple(array.shape) for array in encoded]
+        kinds = all(array.is_floating_point() for array in encoded[:2]) and encoded.padding_mask.dtype == torch.bool
         count, length = len(texts), shapes[1][1] if len(shapes[1]) == 3 else 0
-        if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
+        if not kinds or shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
             raise UserError(f"{path}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
         return _Part(weights, texts, encoded)
 
@@ -195,8 +197,12 @@ class QuestionStore:
 def _about(path: Path) -> dict[str, str | list[str]]:
     try:
         with safe_open(path, framework="pt") as stored:
-            about: dict[str, str | list[str]] = json.loads((stored.metadata() or {})[_FIELD])
-        about["preset"]
+            about: dict[str, str | list[str]] = decoded((stored.metadata() or {})[_FIELD])
+        weights, texts = about["weights"], about["texts"]
+        if not (isinstance(about["preset"], str) and isinstance(weights, str | None) and isinstance(texts, list)):
+            raise ValueError("fields of another kind")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("texts that are none")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
     return about
