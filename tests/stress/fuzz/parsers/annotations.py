@@ -54,14 +54,14 @@ _RECORDS = [
 ]
 
 
-def annotations() -> bytes:
+def three_records() -> bytes:
     """A file of three records, in three habits."""
     return json.dumps(_RECORDS, ensure_ascii=False).encode()
 
 
 def _seeds() -> tuple[Files, ...]:
     one = json.dumps(_RECORDS[:1], indent=1).encode()
-    return {"train.json": annotations()}, {"train.json": b"\xef\xbb\xbf" + one}
+    return {"train.json": three_records()}, {"train.json": b"\xef\xbb\xbf" + one}
 
 
 def _read(folder: Path) -> None:

@@ -10,13 +10,13 @@ from tests.stress.fuzz.csv_changes import csv_changed
 from tests.stress.fuzz.json_changes import json_changed
 from tests.stress.fuzz.parser import Files, Parser
 
-from .annotations import ANSWERS, annotations
+from .annotations import ANSWERS, three_records
 
 _INDEX = json.dumps({"ans2ix": {answer: number for number, answer in enumerate(ANSWERS)}}).encode()
 
 
 def _with(name: str, content: bytes) -> Files:
-    return {name: content, "test.json": annotations(), "answer2idx.json": _INDEX}
+    return {name: content, "test.json": three_records(), "answer2idx.json": _INDEX}
 
 
 def _csv() -> tuple[Files, ...]:
