@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -243,7 +243,7 @@ def _run_all(jobs: list[Job], run: _Run, workers: int) -> Iterator[Outcome]:
 
 
 @contextmanager
-def _frames_told(bar: tqdm[None], frames: Synchronized[int]) -> Iterator[None]:
+def _frames_told(bar: tqdm[Any], frames: Synchronized[int]) -> Iterator[None]:
     """Says every few seconds how many frames were read: a video of hours takes long."""
     done = threading.Event()
 

@@ -86,7 +86,7 @@ def _resize(content: bytes, part: Part, random: Random, _: list[Part]) -> bytes:
 def _number(content: bytes, part: Part, random: Random, found: list[Part]) -> bytes:
     """One of the numbers in a part that holds no others."""
     if part.is_folder:
-        part = random.choice([one for one in found if not one.is_folder][:60])
+        part = random.choice([one for one in found if not one.is_folder][:60] or [part])
     length = part.stop - part.body
     if length == 0:
         return content

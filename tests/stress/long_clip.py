@@ -18,7 +18,7 @@ class _Blind(SmallEncoders):
     """Gives each picture its mean: the network takes 12 ms a frame and no memory that grows."""
 
     @property
-    def _vision(self):  # type: ignore[no-untyped-def, override]  # a cached property of a module
+    def _vision(self):  # type: ignore[no-untyped-def]  # a cached property of a module
         def look(frames: Tensor) -> tuple[Tensor, Tensor]:
             means = frames.float().mean(dim=(1, 2, 3))
             return means[:, None].expand(-1, 1280), means[:, None, None].expand(-1, 7, 1288)
