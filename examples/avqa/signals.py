@@ -66,7 +66,10 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Signals wait meanwhile, in processes that are started meanwhile, too, until these `let_come`."""
+    """Signals wait meanwhile; in processes that are started meanwhile until `serve_jobs`.
+
+    Where other threads run, one of them may take a signal for this process.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

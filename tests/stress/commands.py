@@ -60,23 +60,12 @@ class Started:
     def begun(self) -> None:
         """Waits until the program has said what signals do in it."""
         status = Path(f"/proc/{self.pid}/status")
-        while self._runs() and not _catches(status.read_text(), signal.SIGTERM):
+        while _runs(self.pid) and not _catches(status.read_text(), signal.SIGTERM):
             time.sleep(_POLL_S)
-
-    def _runs(self) -> bool:
-        # Not waited for: until then the number is no other process's.
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def send_after(self, cpu_s: float, number: int, group: bool = False) -> bool:
         """Sends a signal once the process has used so much time of a core; False where it had ended before."""
-        clock = (~self.pid << 3) | 2  # The kernel's name of another process's clock.
-        while True:
-            if not self._runs():
-                return False
-            if time.clock_gettime(clock) >= cpu_s:
-                (os.killpg if group else os.kill)(self.pid, number)
-                return True
-            time.sleep(_POLL_S)
+        return send_after(self.pid, cpu_s, number, group)
 
     def kill_one(
         self, workers: Callable[[int], list[int]], number: int, seconds: float, random_: random.Random
@@ -92,13 +81,29 @@ class Started:
     def ended(self, longest_s: float = _LONGEST_S) -> Ended:
         """Waits for the end; after `longest_s` it is killed, which shows in its code."""
         end = time.monotonic() + longest_s
-        while self._runs():
+        while _runs(self.pid):
             if time.monotonic() > end:
                 os.killpg(self.pid, signal.SIGKILL)
             time.sleep(_POLL_S)
         _, status, usage = os.wait4(self.pid, 0)
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return Ended(os.waitstatus_to_exitcode(status), text, usage.ru_utime + usage.ru_stime)
+
+
+def send_after(pid: int, cpu_s: float, number: int, group: bool = False) -> bool:
+    """Sends a signal once a child has used so much time of a core; False where it had ended before."""
+    clock = (~pid << 3) | 2  # The kernel's name of another process's clock.
+    while _runs(pid):
+        if time.clock_gettime(clock) >= cpu_s:
+            (os.killpg if group else os.kill)(pid, number)
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _runs(pid: int) -> bool:
+    # Not waited for: until then the number is no other process's.
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def warm() -> None:
