@@ -10,7 +10,7 @@ import pytest
 
 from tests.stress import attacks, page
 from tests.stress.attack import Attack, Defect, Outcome, Run
-from tests.stress.record import made, write
+from tests.stress.record import RECORDED, made, read, write
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = attacks.load()
@@ -29,7 +29,7 @@ def test_the_page_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_full_run_is_recorded_and_nothing_failed(name: str) -> None:
-    record = page.read(page.RECORDED, name)
+    record = read(RECORDED, name)
     assert record is not None
     assert record.amount >= FOUND[name].full
     assert record.failures == ()

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import corpus
 from .judge import SECONDS, tried
@@ -56,7 +56,7 @@ def run(parser: Parser, amount: int, seed: int, folder: Path) -> Found:
         check=False,
     )
     notes = work / "notes.json"
-    told = (
+    told: dict[str, Any] = (
         json.loads(notes.read_text()) if notes.exists() else {"executed": 0, "slowest": 0.0, "memory": 0, "faults": []}
     )
     faults = list(told["faults"])

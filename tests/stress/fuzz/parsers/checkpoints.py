@@ -89,19 +89,23 @@ def _read_pickle(folder: Path) -> None:
     _read(folder)
 
 
+_WIDTHS = {"audio": "audio", "video": "video", "patch": "patches", "question": "question"}
+
+
 def _read_released(folder: Path) -> None:
     for path in folder.glob("weights.*"):
         released = read_released(path)
         assert all(bool(tensor.isfinite().all()) for tensor in released.state.values())
         config = released.model_config(None)
         ours, _ = from_released(released.state)
+        dims = released.feature_dims
         with torch.device("meta"):
             model = QATiger(
-                *(released.feature_dims[kind] for kind in ("audio", "video", "patches", "question")),
-                config.dim,
-                released.num_answers,
-                config.num_experts,
-                config.top_k,
+                **{f"{kind}_dim": dims[name] for kind, name in _WIDTHS.items()},
+                dim=config.dim,
+                num_answers=released.num_answers,
+                num_experts=config.num_experts,
+                top_k=config.top_k,
                 heads=1,
             )
         assert {name: tensor.shape for name, tensor in model.state_dict().items()} == {

@@ -81,11 +81,17 @@ _parser = functools.cache(cli.command_parser)
 
 def _given(arguments: Sequence[str], folder: Path) -> None:
     """Runs the command line up to where data would be read."""
-    command: Callable[..., None] = {"fit": fit, "compare": compare}[arguments[0]]
+    commands: dict[str, Callable[..., None]] = {"fit": fit, "compare": compare}
+    command = commands[arguments[0]]
 
     @functools.wraps(command)
     def checked(**values: Any) -> None:
-        nothing = {"model": ModelConfig(), "optimizer": OptimizerConfig(), "trainer": TrainerConfig(), "seed": 713}
+        nothing: dict[str, Any] = {
+            "model": ModelConfig(),
+            "optimizer": OptimizerConfig(),
+            "trainer": TrainerConfig(),
+            "seed": 713,
+        }
         chosen = nothing | values
         parts = (chosen["data"], chosen["model"], chosen["optimizer"], chosen["trainer"])
         check_settings(*parts, [chosen["seed"]])
