@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -90,8 +91,8 @@ class Notes:
 
 def main() -> None:
     """Fuzzes, and does not return."""
-    import atheris
-
+    # It ships no types.
+    atheris: Any = importlib.import_module("atheris")
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("parser")
     options.add_argument("--runs", type=int, required=True)

@@ -89,9 +89,6 @@ def _read_pickle(folder: Path) -> None:
     _read(folder)
 
 
-_WIDTHS = {"audio": "audio", "video": "video", "patch": "patches", "question": "question"}
-
-
 def _read_released(folder: Path) -> None:
     for path in folder.glob("weights.*"):
         released = read_released(path)
@@ -101,7 +98,10 @@ def _read_released(folder: Path) -> None:
         dims = released.feature_dims
         with torch.device("meta"):
             model = QATiger(
-                **{f"{kind}_dim": dims[name] for kind, name in _WIDTHS.items()},
+                audio_dim=dims["audio"],
+                video_dim=dims["video"],
+                patch_dim=dims["patches"],
+                question_dim=dims["question"],
                 dim=config.dim,
                 num_answers=released.num_answers,
                 num_experts=config.num_experts,
