@@ -39,7 +39,7 @@ def test_what_the_system_refuses_is_told_with_file_and_mend(number: int, mend: s
 
 
 def test_a_name_over_two_lines_is_told_in_one() -> None:
-    assert told(UserError("no such file: a\nb")) == "no such file: a b"
+    assert told(UserError("no such file: a\nb")) == r"no such file: a\nb"
 
 
 def test_an_error_of_the_program_is_none_of_the_users() -> None:

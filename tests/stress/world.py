@@ -56,7 +56,7 @@ class World(NamedTuple):
         """Packs its features."""
         return ["pack", "--features", str(self.data.root / "features"), "--out", str(out), *others]
 
-    def extract(self, out: Path, *others: str, workers: int = 1) -> list[str]:
+    def extract_features(self, out: Path, *others: str, workers: int = 1) -> list[str]:
         """Extracts its videos."""
         return ["extract", "--videos", str(self.videos), "--out", str(out), "--workers", str(workers), *others]
 
@@ -99,7 +99,7 @@ def fit_content(out: Path) -> Mapping[str, object]:
 TASKS: Mapping[str, Task] = {
     "fit": Task(lambda world, out: world.fit(out, "--if_finished", "skip"), fit_content, kill_fit.check_checkpoints),
     "pack": Task(lambda world, out: world.pack(out), check=kill_pack.assert_whole_or_no_store),
-    "extract": Task(lambda world, out: world.extract(out), check=lambda out: arrays_are_whole(out)),
+    "extract": Task(lambda world, out: world.extract_features(out), check=lambda out: arrays_are_whole(out)),
     "concert": Task(lambda world, out: world.concert(out), check=lambda out: concerts_are_whole(out)),
 }
 

@@ -22,7 +22,7 @@ NAMES = ("with space", "ünïcödé 例", "new\nline", "quote'\"$x;`", "x" * 150
 COMMANDS: Mapping[str, Callable[[World, Path], list[str]]] = {
     "fit": lambda world, out: world.fit(out, epochs=1),
     "pack": lambda world, out: world.pack(out),
-    "extract": lambda world, out: world.extract(out),
+    "extract": lambda world, out: world.extract_features(out),
     "test": lambda world, out: world.test(out),
     "check": lambda world, out: [*world.check(), "--out", str(out / "check.json")],
     "evaluate": lambda world, out: ["evaluate", str(world.root / "tested"), "--out", str(out)],
