@@ -91,6 +91,8 @@ def _pipe_without_reader(stream: int) -> Callable[[], None]:
         reader, writer = os.pipe()
         os.close(reader)
         os.dup2(writer, stream)
+        # Opened anew: one that was made for a file seeks, which a pipe cannot.
+        setattr(sys, "stdout" if stream == 1 else "stderr", open(stream, "w", closefd=False))  # noqa: SIM115
 
     return prepare
 

@@ -61,7 +61,7 @@ READS = {
 def _arguments(name: str, world: World, out: Path) -> list[str]:
     if name == "store":
         return world.fit(out, "--data.features", str(world.root / "store"))
-    given = {"fit": world.fit, "pack": world.pack, "extract": world.extract, "test": world.test}
+    given = {"fit": world.fit, "pack": world.pack, "extract": world.extract_features, "test": world.test}
     return world.check() if name == "check" else given[name](out)
 
 

@@ -33,22 +33,34 @@ class Child:
 
     def try_(self, files: Files) -> Trial:
         """One input."""
+        trial = self._once(files)
+        # What is mapped and not given back adds up, and at last there is no room to receive an input.
+        return self._once(files) or Trial("fault", "no room for the input", 0.0, 0) if trial is None else trial
+
+    def _once(self, files: Files) -> Trial | None:
+        """None where the process had ended before it had the input; there is a new one next time."""
         if self._process is None:
             self._start()
         assert self._pipe is not None
         assert self._process is not None
-        self._pipe.send(dict(files))
+        try:
+            self._pipe.send(dict(files))
+        except BrokenPipeError:
+            self.close()
+            return None
         # The process sets its own clock too late where a library holds the interpreter.
         if not self._pipe.poll(SECONDS):
             self.close()
             return Trial("fault", f"no answer in {SECONDS:g} s", SECONDS, 0)
         try:
-            trial: Trial = self._pipe.recv()
+            trial: Trial | None = self._pipe.recv()
         except EOFError:
             self._process.join()
             code = self._process.exitcode
             self.close()
             return Trial("fault", f"the process ended with {code}", 0.0, 0)
+        if trial is None:
+            self.close()
         return trial
 
     def close(self) -> None:
@@ -80,7 +92,12 @@ def _serve(parser: Parser, folder: Path, pipe: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while True:
-        pipe.send(tried(parser, pipe.recv(), folder))
+        try:
+            files = pipe.recv()
+        except MemoryError:
+            pipe.send(None)
+            return
+        pipe.send(tried(parser, files, folder))
 
 
 def _address_space() -> int:
