@@ -154,7 +154,8 @@ def backward_frames_kernel(
                 back = add_product(narrow(passed, element), w, back, PRECISION)
                 words_ptrs += BLOCK_H // 32
                 upstream_ptrs += BLOCK_H
-                w_ptrs += BLOCK_H * tl.cast(weight1_hidden_stride, tl.int64)
+                # 32 bits do: what lies further apart was copied. 64 would spill registers on sm_90.
+                w_ptrs += BLOCK_H * weight1_hidden_stride
             weight_ptrs = (
                 weights_ptr
                 + (clip * weights_clip_stride + routed * weights_routed_stride)

@@ -13,6 +13,7 @@ import torch
 from .judge import SECONDS, Trial, tried
 from .parser import Files, Parser
 
+_LARGEST = 32 << 20
 _SPARE = 256 << 20
 """Address space beyond the bound: what is mapped need not be in memory."""
 
@@ -33,6 +34,8 @@ class Child:
 
     def try_(self, files: Files) -> Trial:
         """One input."""
+        # A file that grew beyond that is cut off, which is a broken file, too.
+        files = {name: content[:_LARGEST] for name, content in files.items()}
         trial = self._once(files)
         # What is mapped and not given back adds up, and at last there is no room to receive an input.
         return self._once(files) or Trial("fault", "no room for the input", 0.0, 0) if trial is None else trial
