@@ -12,7 +12,7 @@ KERNEL_TESTS := tests/kernels/test_ops.py tests/kernels/test_expert_pool.py test
 TORCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table dropins measure readme docs docs-serve dist stress test test-all test-browser test-dist test-wheel check format \
+.PHONY: help setup demo table dropins measure readme docs docs-serve dist audit stress test test-all test-browser test-dist test-wheel check format \
 	bench gpu clean
 
 help: ## list what one can do
@@ -92,6 +92,9 @@ test-dist: setup ## the same, and each in a new environment with the library's t
 
 test-wheel: ## the wheel of dist/ on another Python and PyTorch: PYTHON=python3.13 TORCH=2.7.0
 	$(PYTHON) -m tests.distribution --only wheel --dist dist $(if $(TORCH),--torch $(TORCH))
+
+audit: setup ## known faults, licences, constraints and bounds of what is installed; fails where nothing could be looked up
+	$(PY) -m tests.audit
 
 stress: setup ## attack everything at full length and record what broke: docs/reliability.md (hours; resumes)
 	$(PY) -m tests.stress run

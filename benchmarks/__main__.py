@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from .cases import COMPILED, EAGER, GRAPHS, SUITES, SUMMARIES, default_suites, experiments, of_size
 from .errors import UserError
@@ -51,18 +55,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; a fault the user can mend is one line on standard error and status 2."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
+    asked = list[int]()
     try:
-        return command(options)
+        with _stoppable(asked):
+            status = command(options)
+            sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what is recorded stays", file=sys.stderr)
-        return 130
+        return 128 + (asked or [signal.SIGINT])[0]
     except BrokenPipeError:
         # The reader of a pipe has left (`| head`): not a fault, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A full disk, a folder that may not be written: the message names the file.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+@contextmanager
+def _stoppable(asked: list[int]) -> Iterator[None]:
+    """Signals that ask a process to end stop the command as Ctrl-C does; `asked` takes which."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not asked:
+            asked.append(number)
+            raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    # Under nohup one is ignored, and stays so; elsewhere than in a main thread nothing can be set.
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

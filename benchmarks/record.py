@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -110,21 +111,32 @@ def read(path: Path) -> tuple[dict[str, str], list[Row]]:
         return {str(key): str(text) for key, text in value["provenance"].items()}, list(map(_row, value["rows"]))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds no results of `python -m benchmarks run` ({error!r})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        said = f"{error!r:.200}"
+        raise UserError(f"{path} holds no results of `python -m benchmarks run` ({said})") from error
 
 
 def write(path: Path, provenance: dict[str, str], rows: Iterable[Row]) -> None:
-    """Writes a file whole: a row a line."""
+    """Writes a file whole: a row a line.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
     lines = ",\n".join(f"  {json.dumps(_fields(row))}" for row in rows)
     text = f'{{\n "provenance": {json.dumps(provenance)},\n "rows": [\n{lines}\n ]\n}}\n'
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+    except OSError as error:
+        # A write to a full disk does not say of which file.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _fields(row: Row) -> dict[str, Any]:
@@ -140,7 +152,19 @@ def _fields(row: Row) -> dict[str, Any]:
 def _row(fields: dict[str, Any]) -> Row:
     case = Case(**fields["case"])
     times = {name: Timing(*map(float, seconds)) for name, seconds in fields.get("times", {}).items()}
-    return Row(**(fields | {"case": case, "times": times}))
+    row = Row(**(fields | {"case": case, "times": times}))
+    sizes = (case.B, case.T, case.D, case.E, case.K)
+    texts = (row.suite, row.implementation, row.commit, case.dtype)
+    optional_texts = (row.fault, row.left_out)
+    numbers = (case.stds, row.memory, row.flops, row.output_error, row.gradient_error)
+    if not (
+        all(type(size) is int for size in sizes)
+        and all(isinstance(text, str) for text in texts)
+        and all(text is None or isinstance(text, str) for text in optional_texts)
+        and all(number is None or (type(number) in (int, float) and abs(number) < 2**63) for number in numbers)
+    ):
+        raise ValueError("a field of another kind in a row")
+    return row
 
 
 def _short(number: float) -> float:

@@ -132,7 +132,10 @@ class Attention(VersionedModule):
         query = rearrange(query, "... l (h c) -> ... h l c", h=self.heads)
         # The key's bias adds the same to every position's score, which the softmax takes out again.
         over_source = rearrange(_each_head(query, key_weight), "... h l d -> ... (h l) d")
+        over_source, large = _held(over_source, source)
         scores = (over_source @ source.transpose(-1, -2)).to(torch.promote_types(source.dtype, torch.float32))
+        if large is not None:
+            scores = scores * large
         if padding is not None:
             nothing = padding.all(-1, keepdim=True).unsqueeze(-2)
             scores = scores.masked_fill(padding.unsqueeze(-2) & ~nothing, -torch.inf)
@@ -150,6 +153,24 @@ class Attention(VersionedModule):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, heads={self.heads}, dropout={self.dropout}"
+
+
+def _held(
+    queries: Tensor,  # [..., L, D]
+    source: Tensor,  # [..., T, D]
+) -> tuple[Tensor, Tensor | None]:
+    """Queries so small that float16 holds their products with the source, and by what to multiply those; [..., L, 1].
+
+    Features of some hundreds have scores above 65,504, and a softmax of infinities is NaN. Usual features leave the
+    queries as they are: by a power of 2 that is 1.
+    """
+    if queries.dtype != torch.float16 or torch.compiler.is_exporting():
+        return queries, None
+    with torch.no_grad():
+        largest = source.abs().amax((-1, -2)).float()[..., None, None]
+        most = queries.float().abs().sum(-1, keepdim=True) * largest
+        large = (most / 2**15).clamp(min=1.0).log2().ceil().exp2()
+    return (queries / large).to(queries.dtype), large
 
 
 def _each_head(x: Tensor, weight: Tensor) -> Tensor:

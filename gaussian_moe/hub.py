@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
+import time
 from collections import OrderedDict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +26,7 @@ except ImportError as error:
     ) from error
 
 __all__ = ["PretrainedMixin", "TemporalMoE"]
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD_FILE = "config.json", "model.safetensors", "README.md"
 PAPER = "https://arxiv.org/abs/2503.04459"
 CARD = """---
 {{ card_data }}
@@ -49,6 +52,9 @@ Constructor arguments (`config.json`):
 """
 # Where a model lies and how wide it is follow from the file and from the caller, not from whoever saved it.
 _OF_THE_MACHINE = {"device", "dtype"}
+_UNFINISHED, _ABANDONED_S = ".saving-", 3600
+_LONGEST = 800
+"""Characters of what a library below says."""
 _M = TypeVar("_M", bound="PretrainedMixin")
 
 
@@ -79,11 +85,27 @@ class PretrainedMixin(
     def save_pretrained(self, save_directory: str | Path, *, config: Any = None, **kwargs: Any) -> str | None:
         """Saves into a folder, and with `push_to_hub=True` to the Hub too.
 
+        What was saved there before stays until everything new is written: a full disk loses nothing.
+
         Raises:
             ValueError: an argument of the constructor that JSON cannot hold.
+            OSError: a file cannot be written.
         """
         config = self._arguments() if config is None else config
-        return super().save_pretrained(save_directory, config=config, **kwargs)
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        with TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as unfinished:
+            card = folder / CARD_FILE
+            if card.exists():
+                # The mixin leaves a card that is there.
+                (Path(unfinished) / CARD_FILE).touch()
+            super().save_pretrained(unfinished, config=config, **(kwargs | {"push_to_hub": False}))
+            _moved(Path(unfinished), folder, keep_card=card.exists())
+        if not kwargs.pop("push_to_hub", False):
+            return None
+        repo_id = kwargs.pop("repo_id", None) or folder.name
+        return self.push_to_hub(repo_id, config=config, **kwargs)
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> str:
         """Saves to the repository `repo_id`, which is made where it does not exist."""
@@ -136,10 +158,11 @@ class PretrainedMixin(
         state = self.state_dict()
         versions = {name: value["version"] for name, value in state._metadata.items() if "version" in value}  # type: ignore[attr-defined]
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-        # Whole or not at all.
-        unfinished = save_directory / f"{WEIGHTS}.unfinished"
-        save_file(tensors, unfinished, metadata={"format": "pt", "versions": json.dumps(versions)})
-        unfinished.replace(save_directory / WEIGHTS)
+        path = save_directory / WEIGHTS
+        try:
+            save_file(tensors, path, metadata={"format": "pt", "versions": json.dumps(versions)})
+        except SafetensorError as error:
+            raise OSError(f"{WEIGHTS} cannot be written into {save_directory.parent}: {error}") from error
 
     @classmethod
     def _from_pretrained(
@@ -162,8 +185,9 @@ class PretrainedMixin(
         if config is None:
             raise FileNotFoundError(f"{model_id} holds no {CONFIG}")
         if unknown := sorted(set(config) - set(known)):
+            told = _printable(", ".join(unknown)[:_LONGEST])
             raise ValueError(
-                f"{CONFIG} of {model_id} holds {', '.join(unknown)}, which {cls.__name__} does not take: "
+                f"{CONFIG} of {model_id} holds {told}, which {cls.__name__} does not take: "
                 f"it is of another model, or of a newer gaussian-moe"
             )
         needed = [name for name, parameter in known.items() if parameter.default is parameter.empty]
@@ -180,13 +204,40 @@ class PretrainedMixin(
                 token=token,
                 local_files_only=local_files_only,
             )
-        model = cls(**{name: value for name, value in model_kwargs.items() if name not in _OF_THE_MACHINE})
+        arguments = {name: value for name, value in model_kwargs.items() if name not in _OF_THE_MACHINE}
+        state = _read(file)
         try:
+            # First without memory: the sizes that config.json tells may be any, those of the tensors are there.
+            with torch.device("meta"):
+                empty = cls(**arguments)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise ValueError(f"{CONFIG} of {model_id} describes no {cls.__name__}: {_said(error)}") from error
+        try:
+            empty.load_state_dict(state, strict=strict, assign=True)
+            model = cls(**arguments)
             # The tensors themselves become the parameters, so that each keeps its dtype.
-            model.load_state_dict(_read(file), strict=strict, assign=True)
-        except RuntimeError as error:
-            raise ValueError(f"{WEIGHTS} of {model_id} does not fit {cls.__name__}: {error}") from error
+            model.load_state_dict(state, strict=strict, assign=True)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{WEIGHTS} of {model_id} does not fit {cls.__name__}: {_said(error)}") from error
         return model.to(device=map_location if device is None else device, dtype=dtype).eval()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left; what is young may be another process's at this moment."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _moved(unfinished: Path, folder: Path, keep_card: bool) -> None:
+    """Puts what is whole in its place. Weights never stand beside another model's arguments."""
+    config, old = unfinished / CONFIG, folder / CONFIG
+    if old.exists() and old.read_bytes() != config.read_bytes():
+        old.unlink()
+    (unfinished / WEIGHTS).replace(folder / WEIGHTS)
+    config.replace(old)
+    if not keep_card:
+        (unfinished / CARD_FILE).replace(folder / CARD_FILE)
 
 
 def _signature(cls: type[object]) -> inspect.Signature:
@@ -202,16 +253,25 @@ def _parameters(cls: type[object]) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in found.items() if parameter.kind in named}
 
 
+def _said(error: Exception) -> str:
+    """What an error says, as one line that can be printed: files may hold names of any length and letters."""
+    return _printable(" ".join(str(error).split())[:_LONGEST])
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _check_folder(folder: Path) -> None:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no {name}; save_pretrained writes {CONFIG} and {WEIGHTS}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder / CONFIG} is no JSON: {_said(error)}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{folder / CONFIG} must hold a JSON object of constructor arguments, got {config!r}")
+        raise ValueError(f"{folder / CONFIG} must hold a JSON object of constructor arguments, got {config!r:.100}")
 
 
 def _read(file: str) -> OrderedDict[str, Tensor]:
@@ -220,8 +280,10 @@ def _read(file: str) -> OrderedDict[str, Tensor]:
         with safe_open(file, framework="pt") as opened:
             versions = json.loads((opened.metadata() or {}).get("versions", "{}"))
             state = OrderedDict((name, opened.get_tensor(name)) for name in opened.keys())  # noqa: SIM118  # no mapping
-    except SafetensorError as error:
-        raise ValueError(f"{file} is no safetensors file: {error}") from error
+        if not isinstance(versions, dict) or not all(type(version) is int for version in versions.values()):
+            raise ValueError("its versions are no whole numbers by name")
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no safetensors file of this library: {_said(error)}") from error
     state._metadata = {name: {"version": version} for name, version in versions.items()}  # type: ignore[attr-defined]
     return state
 

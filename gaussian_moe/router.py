@@ -214,8 +214,10 @@ class QuestionRouter(VersionedModule):
         if question.dim() == 2:
             context = context.squeeze(1)
         logits = self.gate(context)
-        scores, indices = descending(self._scores(logits))
-        gates, indices = scores[..., : self.top_k], indices[..., : self.top_k]
+        scores = self._scores(logits)
+        # By the logits: where their softmax is 0 for several experts, it no longer tells which of them comes first.
+        indices = descending(scores)[1][..., : self.top_k]
+        gates = scores.softmax(-1).gather(-1, indices)
         gates = gates / gates.sum(-1, keepdim=True)
         centers, stds, shares = self._windows(context, indices)
         weights = None
@@ -233,14 +235,14 @@ class QuestionRouter(VersionedModule):
         return clips.restored_routing(Routing(gates, indices, centers, stds, logits, weights, shares))
 
     def _scores(self, logits: Tensor) -> Tensor:
-        """Softmax over experts [..., E], float32 or wider."""
+        """What the softmax is taken of [..., E], float32 or wider."""
         scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.training and self.noise:
             scores = scores + self.noise * torch.randn_like(scores)
         if self.training and self.expert_dropout:
             dropped = torch.rand_like(scores) < self.expert_dropout
             scores = scores.masked_fill(dropped & ~dropped.all(-1, keepdim=True), -torch.inf)
-        return (scores / self.temperature).softmax(-1)
+        return scores / self.temperature
 
     def _windows(self, context: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Centers and stds, and shares where an expert has several windows."""

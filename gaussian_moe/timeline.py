@@ -135,9 +135,9 @@ def _even_times(num_frames: int, padding: Tensor | None, dtype: torch.dtype, dev
     if padding is None:
         # i / (L - 1), not linspace: the float64 values are the definition's to the last bit.
         return torch.arange(num_frames, dtype=dtype, device=device) / max(num_frames - 1, 1)
-    valid = (~padding).to(dtype)
-    number = valid.cumsum(-1) - 1
-    return number.clamp(min=0) / (valid.sum(-1, keepdim=True) - 1).clamp(min=1)
+    # Whole numbers: a running sum of others has no deterministic algorithm on a GPU.
+    number = (~padding).cumsum(-1)
+    return (number - 1).clamp(min=0).to(dtype) / (number[..., -1:] - 1).clamp(min=1).to(dtype)
 
 
 class Clock(NamedTuple):

@@ -59,7 +59,7 @@ def test_a_broken_file_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_all_are_there() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["docs", "lint", "release", "tests"]
+    assert [path.stem for path in WORKFLOWS] == ["audit", "docs", "lint", "release", "tests"]
     assert [path.stem for path in FORMS] == ["bug", "feature", "question", "wrong_number"]
 
 

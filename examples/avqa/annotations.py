@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.avqa.errors import UserError
+from examples.avqa.json_text import decoded
 
 QUESTION_TYPES: Mapping[tuple[str, str], str] = {
     ("Audio", "Counting"): "A-Count",
@@ -27,6 +30,11 @@ QUESTION_TYPES: Mapping[tuple[str, str], str] = {
 
 # The full-width mark ends one of v1's templates.
 _FINAL_MARKS = ("?", "？", ".", "。")
+# A list of strings as Python writes it, and one of these strings.
+_PYTHON_STRING = r"""[uU]?(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
+_PYTHON_LIST = re.compile(rf"\[\s*(?:{_PYTHON_STRING}\s*,\s*)*(?:{_PYTHON_STRING}\s*)?\]")
+_LONGEST_ID = 200
+"""Bytes of a video's id: file systems take names of 255, and suffixes and temporary names come to it."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,8 @@ def read_json(path: Path, what: str) -> Any:
     """The value in a JSON file; `what` says in messages what the file is for.
 
     Raises:
-        UserError: no such file, a folder, not readable, not UTF-8, or not JSON (with line and column).
+        UserError: no such file, a folder, not readable, not UTF-8, not JSON (with line and column), nested too deeply,
+            or with numbers or text that are none.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -169,13 +178,17 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path} is a folder; name the file in it that holds {what}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); it should hold {what}") from None
+    except ValueError:
+        raise UserError(f"{path} is no name of a file; it should hold {what}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; it should hold {what}") from None
     try:
-        return json.loads(text)
+        return decoded(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{path} is not JSON: {error.msg} at {where}; it should hold {what}") from None
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}; it should hold {what}") from None
 
 
 def question_text(question: str) -> str:
@@ -229,6 +242,8 @@ def _required(place: str, record: dict[str, Any], key: str) -> Any:
 def _string(place: str, key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise UserError(f"{place} has {_json_name(value)} as {key}; it wants a string")
+    if "\0" in value:
+        raise UserError(f"{place} has a NUL character in {key}, which no table can hold")
     return value
 
 
@@ -247,15 +262,27 @@ def _strings(value: Any) -> list[str] | None:
     """A list of strings given as such, as JSON, or as Python's repr (the published readers evaluate it)."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            try:
-                value = ast.literal_eval(value.strip())
-            except (ValueError, SyntaxError):
-                return None
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            value = decoded(value)
+        except ValueError:
+            value = _python_strings(value.strip())
+    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
         return None
     return value
+
+
+def _python_strings(text: str) -> list[str] | None:
+    """A list of strings as Python writes it; other expressions can exhaust Python's parser, and are not evaluated."""
+    if not _PYTHON_LIST.fullmatch(text):
+        return None
+    try:
+        with warnings.catch_warnings():
+            # Of a backslash before any letter.
+            warnings.simplefilter("ignore")
+            values: list[str] = [ast.literal_eval(part) for part in re.findall(_PYTHON_STRING, text)]
+        "".join(values).encode()
+    except (ValueError, SyntaxError):
+        return None
+    return values
 
 
 def _video_id(place: str, value: Any) -> str:
@@ -266,6 +293,10 @@ def _video_id(place: str, value: Any) -> str:
     # Features and videos are looked up as <folder>/<video_id>.<suffix>.
     if value.strip(". ") == "" or "/" in value or "\\" in value or not value.isprintable():
         raise UserError(f"{place} has the video_id {value!r}, which cannot be a file's name")
+    if len(value.encode()) > _LONGEST_ID:
+        raise UserError(
+            f"{place} has a video_id of {len(value.encode())} bytes; a file's name has {_LONGEST_ID} at most"
+        )
     return value
 
 

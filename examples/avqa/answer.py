@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .answering import DEFAULT_RUN, NOTHING_TO_DRAW, Asker, asked_text, draw
 from .errors import UserError
+from .files import sweep_temporaries
 from .fit import model_file
 from .media import probe
 
@@ -58,6 +59,7 @@ def answer(
         print(NOTHING_TO_DRAW)
         return
     out = picture or run / "answers" / f"{video.stem}-{_slug(text)}.png"
+    sweep_temporaries(out.parent)
     draw(out, clip, answered)
     print(f"Picture: {out}")
 

@@ -32,7 +32,8 @@ from .run_data import check_widths, load_data_config
 DEFAULT_RUN = Path("runs/demo")
 NOTHING_TO_DRAW = "No picture: this model has no experts whose Gaussians could be drawn."
 DRAWN_HEIGHT = 240
-"""Frames are read no higher than the picture needs them: a long video's would fill the memory."""
+"""Frames are read no higher than the picture needs them, and no more: a long video's would fill the memory."""
+DRAWN_FRAMES = 240
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,12 @@ class WatchedClip:
 
     @cached_property
     def strip(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """What is drawn of it: frames [T, H, W, 3], one a second, and samples [16000 T]. Read from the file once."""
-        frames = read_frames(self.video, size=_drawn_size(self.info), most=self.seconds)
+        """What is drawn of it, read from the file once.
+
+        Frames [n, H, W, 3], one a second, or 240 where there would be more, and samples [16000 T].
+        """
+        count = min(self.seconds, DRAWN_FRAMES)
+        frames = read_frames(self.video, count / self.seconds, _drawn_size(self.info), most=count)
         sound = read_audio(self.video, SAMPLE_RATE, seconds=self.seconds)
         return frames, np.zeros(SAMPLE_RATE * self.seconds, np.float32) if sound is None else sound.reshape(-1)
 
@@ -124,7 +129,7 @@ class Asker:
 def draw(path: Path, clip: WatchedClip, answer: Answer) -> None:
     """Saves the picture of an answer whose model has mixtures; the suffix says the format."""
     frames, waveform = clip.strip
-    draw_answer(path, frames, waveform, answer.question, answer.ranked, answer.looked, clip.cut)
+    draw_answer(path, frames, waveform, answer.question, answer.ranked, answer.looked, clip.cut, clip.seconds)
 
 
 def asked_text(question: str) -> str:

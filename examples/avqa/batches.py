@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .data import AVQADataset, Batch, ClipSampler, Item
 from .distributed import processes
+from .errors import UserError, told
+
+T = TypeVar("T")
 
 
 class GlobalBatches(Sampler[list[list[int]]]):
@@ -67,8 +70,50 @@ class PatientLoader(DataLoader[Item]):
     ) -> None:
         # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
         own = torch.Generator().manual_seed(seed)
-        super().__init__(dataset, batch_sampler=batches, collate_fn=collate, generator=own, **options)
+        super().__init__(
+            _Telling(dataset), batch_sampler=batches, collate_fn=_TellingCollate(collate), generator=own, **options
+        )
         self.batches = batches
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base class returns its own kind of iterator
-        yield from super().__iter__()
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+class _Telling(Dataset[Any]):
+    """Gives the user's errors in place of items: torch would send them with the traceback of the process they are in.
+
+    Args:
+        dataset: gives items.
+    """
+
+    def __init__(self, dataset: Dataset[Item]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: Any) -> Item | UserError:
+        return _or_error(self._dataset.__getitem__, index)
+
+
+class _TellingCollate:
+    """Gives the first error among items in place of a batch."""
+
+    def __init__(self, collate: Callable[[list[Item]], Batch]) -> None:
+        self._collate = collate
+
+    def __call__(self, items: list[Item | UserError]) -> Batch | UserError:
+        for item in items:
+            if isinstance(item, UserError):
+                return item
+        return _or_error(self._collate, items)
+
+
+def _or_error(make: Callable[[Any], T], argument: Any) -> T | UserError:
+    try:
+        return make(argument)
+    except Exception as error:
+        line = told(error)
+        if line is None:
+            raise
+        return UserError(line)

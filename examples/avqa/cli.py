@@ -5,18 +5,31 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import signal
 import sys
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from .errors import UserError
+from .config_file import check_config
+from .errors import UserError, one_line, told
+from .signals import received, stoppable
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the paragraphs of a command's description as they are."""
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong in one line, as everything here does."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints it and ends with code 2."""
+        print(f"error: {one_line(' '.join(message.split()))}; {self.prog} --help tells the options", file=sys.stderr)
+        sys.exit(2)
 
 
 class Command(NamedTuple):
@@ -77,28 +90,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
-    parser = command_parser(name)
-    options: Namespace = parser.parse_args([_underscored(argument) for argument in arguments[1:]])
-    values = dict(parser.instantiate_classes(options).items(nested=False))
-    for unused in ("config", *command.unused):
-        values.pop(unused, None)
     try:
-        command_function(name)(**values)
+        values = _options(name, [_underscored(argument) for argument in arguments[1:]])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"stopped{'; the same command again goes on from here' if command.resumes else ''}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe has left (`| head`): not a fault, and nothing more can be printed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        # A full disk, a folder that may not be written: the message names the file.
-        print(f"error: {error}", file=sys.stderr)
+    for unused in ("config", *command.unused):
+        values.pop(unused, None)
+    try:
+        with stoppable():
+            command_function(name)(**values)
+    except (Exception, KeyboardInterrupt) as error:
+        asked = received()
+        # What fails once the process was asked to end, such as a worker that was asked too, fails because of it.
+        if asked is not None or isinstance(error, KeyboardInterrupt):
+            by = "" if asked in (None, signal.SIGINT) else f" by {asked.name}"
+            goes_on = "; the same command again goes on from here" if command.resumes else ""
+            print(f"stopped{by}{goes_on}", file=sys.stderr)
+            return 128 + (asked or signal.SIGINT)
+        line = told(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
         return 2
     return 0
+
+
+def _options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The options of a command.
+
+    Raises:
+        UserError: they cannot be read.
+        SystemExit: the parser refuses them, or was asked for help.
+    """
+    parser = command_parser(name)
+    for number, argument in enumerate(arguments):
+        config = argument.removeprefix("--config=") if argument.startswith("--config=") else None
+        if argument == "--config" and number + 1 < len(arguments):
+            config = arguments[number + 1]
+        if config is not None and os.path.lexists(config):
+            check_config(Path(config))
+    try:
+        options: Namespace = parser.parse_args(list(arguments))
+        return dict(parser.instantiate_classes(options).items(nested=False))
+    except Exception as error:  # of many kinds: values are read as YAML, by libraries below
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"the options cannot be read: {said}") from error
 
 
 def _underscored(argument: str) -> str:
@@ -120,7 +157,7 @@ def command_parser(name: str) -> ArgumentParser:
     """What reads a command's options."""
     command, function = COMMANDS[name], command_function(name)
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
-    parser = ArgumentParser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
+    parser = _Parser(prog=f"python -m examples.avqa {name}", description=description, formatter_class=_Formatter)
     parser.add_argument("--config", action="config", help="YAML file of the options below; later options override it")
     skipped: set[str | int] = set()
     if command.several:

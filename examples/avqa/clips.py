@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .containers import check_length
 from .encoders import Encoders
 from .media import each_frame, probe, read_audio, whole_seconds
 
 F = TypeVar("F")
 
 SAMPLE_RATE = 16000
+_SOUND_S = 60
+"""How many seconds are encoded at a time: the spectrograms of hours would take gigabytes."""
 
 
 class Length(NamedTuple):
@@ -33,6 +36,17 @@ class Length(NamedTuple):
     def most(self) -> int | None:
         """To how many seconds clips are cut."""
         return None if self.keep_long else self.seconds
+
+    def of(self, path: Path, duration: float) -> int:
+        """How many seconds of a clip of `duration` seconds are read.
+
+        Raises:
+            UserError: too many, see `containers.MOST_HOURS`; the message names `path`.
+        """
+        frames = whole_seconds(duration)
+        frames = frames if self.most is None else min(frames, self.most)
+        check_length(path, frames)
+        return frames
 
 
 class ClipFeatures(NamedTuple):
@@ -70,15 +84,14 @@ def encode_clip(
         UserError: the file is missing, damaged or no video.
     """
     duration = probe(path).duration
-    frames = whole_seconds(duration)
-    frames = frames if length.most is None else min(frames, length.most)
+    frames = length.of(path, duration)
     pictures = each_frame(path, size=encoders.frame_size, most=frames)
     video, patches = encoders.encode_video(_told(pictures, frames, on_frame) if on_frame else pictures)
     waveform = read_audio(path, SAMPLE_RATE, seconds=frames)
     silent = waveform is None
     if waveform is None:
         waveform = np.zeros((frames, SAMPLE_RATE), dtype=np.float32)
-    audio = encoders.encode_audio(waveform)
+    audio = torch.cat([encoders.encode_audio(waveform[i : i + _SOUND_S]) for i in range(0, frames, _SOUND_S)])
     missing = max((length.seconds or 0) - frames, 0)
     audio, video, patches = (_padded(rows, missing) for rows in (audio, video, patches))
     return ClipFeatures(audio, video, patches, frames, duration, silent)
@@ -93,4 +106,4 @@ def _told(frames: Iterator[F], count: int, on_frame: Callable[[int, int], None])
 
 def _padded(rows: Tensor, missing: int) -> Tensor:
     """The last of the rows [T, ...] repeated `missing` times more."""
-    return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:])))
+    return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:]))) if missing else rows

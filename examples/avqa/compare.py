@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from queue import Queue
 from threading import Thread
 from typing import NoReturn
 
@@ -18,11 +17,12 @@ from tqdm import tqdm
 
 from .annotations import Question, read_json
 from .concert.oracle import fit_order_blind, order_blind_accuracy
-from .concert.scene import Scene
+from .concert.scene import read_scenes
 from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig
 from .errors import UserError
-from .files import write_json, write_text
+from .files import sweep_temporaries, write_json, write_text
 from .fit import check_run, check_settings, is_finished, load_model, run_settings, train
+from .locks import only_here
 from .predicting import TEXT_ONLY, predict, text_only_scores
 from .prepare import Prepared, prepare
 from .processes import cores, each_done
@@ -112,11 +112,13 @@ def compare(
     for run in ordered:
         check_run(run.out, _settings(run), finished_is_fine=True)
     prepared = prepare(data)
-    _run_all([run for run in ordered if not _is_tested(run)], jobs)
+    with only_here(out, "compares in"):
+        _run_all([run for run in ordered if not _is_tested(run)], jobs)
     tables = {name: summarise([_run_table(run) for run in group]) for name, group in runs.items()}
     tables[TEXT_ONLY] = _table(prepared.questions["test"], text_only_scores(prepared, "test"))
     if oracle := _oracle_table(data, prepared):
         tables[ORACLE] = oracle
+    sweep_temporaries(out)
     write_text(out / "table.md", to_markdown(tables))
     settings = run_settings(data, model, optimizer, trainer, seeds[0]) | {
         "seed": list(seeds),
@@ -161,26 +163,37 @@ def _run_all(runs: list[_Run], jobs: int) -> None:
     if not runs:
         return
     epochs = sum(run.trainer.max_epochs for run in runs)
-    with get_context("spawn").Manager() as manager, tqdm(total=epochs, desc=f"{len(runs)} runs", unit="epoch") as bar:
-        ended: Queue[int] = manager.Queue()
+    ended: SimpleQueue[int] = get_context("spawn").SimpleQueue()
+    with tqdm(total=epochs, desc=f"{len(runs)} runs", unit="epoch") as bar:
         # Results are waited for elsewhere, so that the bar moves with every epoch.
         counting = Thread(target=_count, args=(ended, bar), daemon=True)
         counting.start()
         try:
-            for _ in each_done(_train_and_test, [(run, ended) for run in runs], jobs, finish=False):
+            for _ in each_done(_train_and_test, [(run,) for run in runs], jobs, _start_worker, (ended,), finish=False):
                 continue
         finally:
-            ended.put(0)
+            # A process that was killed while it told its epochs has left the queue locked.
+            Thread(target=ended.put, args=(0,), daemon=True).start()
             counting.join(timeout=5)
 
 
-def _count(ended: Queue[int], bar: tqdm[NoReturn]) -> None:
+def _count(ended: SimpleQueue[int], bar: tqdm[NoReturn]) -> None:
     """Moves the bar by the epochs that are told; 0 ends it."""
     while epochs := ended.get():
         bar.update(epochs)
 
 
-def _train_and_test(run: _Run, ended: Queue[int]) -> None:
+_ended: SimpleQueue[int] | None = None
+
+
+def _start_worker(ended: SimpleQueue[int]) -> None:
+    global _ended
+    _ended = ended
+
+
+def _train_and_test(run: _Run) -> None:
+    assert _ended is not None
+    ended = _ended
     torch.set_num_threads(run.threads)
     prepared = prepare(run.data, for_gpu=trains_on_gpu(run.trainer))
     if not is_finished(run.out):
@@ -222,7 +235,7 @@ def _oracle_table(data: DataConfig, prepared: Prepared) -> AccuracyTable | None:
     path = data.train.parent / "scenes.json"
     if not path.exists():
         return None
-    scenes = [Scene.from_json(record) for record in read_json(path, "scenes")]
-    rules = fit_order_blind(scenes, json.loads(data.train.read_text(encoding="utf-8")))
-    scores = order_blind_accuracy(scenes, json.loads(data.test.read_text(encoding="utf-8")), rules)
+    scenes = read_scenes(path)
+    rules = fit_order_blind(scenes, read_json(data.train, "annotations"))
+    scores = order_blind_accuracy(scenes, read_json(data.test, "annotations"), rules)
     return _table(prepared.questions["test"], scores)

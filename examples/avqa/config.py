@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ Strategy = Literal["auto", "ddp", "fsdp2"]
 Architecture = Literal["qa_tiger", "tspm"]
 NAMES: Mapping[Architecture, str] = {"qa_tiger": "QA-TIGER", "tspm": "TSPM"}
 """What tables call each architecture."""
+LARGEST_RATE = 1e30
+"""Beyond it no step is a number in single precision."""
 
 
 @dataclass(frozen=True)
@@ -181,26 +184,18 @@ def check_numbers(
     """
     clip, patience, steps = trainer.gradient_clip_val, trainer.early_stopping_patience, trainer.checkpoint_steps
     check_data_numbers(data)
+    check_model_numbers(model)
+    decay = optimizer.weight_decay
     checks: list[tuple[str, object, bool, str]] = [
-        ("model.dim", model.dim, model.dim >= 1, "at least 1"),
-        ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
-        ("model.top_frames", model.top_frames, model.top_frames >= 1, "at least 1"),
-        (
-            "model.released_expert_order",
-            model.released_expert_order,
-            not model.released_expert_order or (model.architecture, model.pooling) == ("qa_tiger", "gaussian"),
-            "false but for QA-TIGER with Gaussian pooling",
-        ),
-        ("model.feature_noise", model.feature_noise, model.feature_noise >= 0, "at least 0"),
-        ("optimizer.lr", optimizer.lr, optimizer.lr > 0, "above 0"),
+        ("optimizer.lr", optimizer.lr, 0 < optimizer.lr <= LARGEST_RATE, f"above 0 and at most {LARGEST_RATE:g}"),
         ("optimizer.betas", optimizer.betas, all(0 <= beta < 1 for beta in optimizer.betas), "in [0, 1)"),
-        ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0, "at least 0"),
+        ("optimizer.weight_decay", decay, 0 <= decay < inf, "at least 0, and finite"),
         ("optimizer.step_epochs", optimizer.step_epochs, optimizer.step_epochs >= 1, "at least 1"),
-        ("optimizer.gamma", optimizer.gamma, optimizer.gamma > 0, "above 0"),
+        ("optimizer.gamma", optimizer.gamma, 0 < optimizer.gamma < inf, "above 0, and finite"),
         ("optimizer.warmup_steps", optimizer.warmup_steps, optimizer.warmup_steps >= 0, "at least 0"),
         ("optimizer.label_smoothing", optimizer.label_smoothing, 0 <= optimizer.label_smoothing <= 1, "in [0, 1]"),
         ("trainer.max_epochs", trainer.max_epochs, trainer.max_epochs >= 1, "at least 1"),
-        ("trainer.gradient_clip_val", clip, clip is None or clip > 0, "above 0, or null"),
+        ("trainer.gradient_clip_val", clip, clip is None or 0 < clip < inf, "above 0 and finite, or null"),
         (
             "trainer.accumulate_grad_batches",
             trainer.accumulate_grad_batches,
@@ -217,6 +212,27 @@ def check_numbers(
             data.questions_per_clip == 1 or not model.released_expert_order,
             "1 with model.released_expert_order",
         ),
+    ]
+    _refuse(checks)
+
+
+def check_model_numbers(model: ModelConfig) -> None:
+    """Tells numbers of a model with which it could be built, and would not run.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+    checks: list[tuple[str, object, bool, str]] = [
+        ("model.dim", model.dim, model.dim >= 1, "at least 1"),
+        ("model.seconds_per_frame", model.seconds_per_frame, model.seconds_per_frame >= 1, "at least 1"),
+        ("model.top_frames", model.top_frames, model.top_frames >= 1, "at least 1"),
+        (
+            "model.released_expert_order",
+            model.released_expert_order,
+            not model.released_expert_order or (model.architecture, model.pooling) == ("qa_tiger", "gaussian"),
+            "false but for QA-TIGER with Gaussian pooling",
+        ),
+        ("model.feature_noise", model.feature_noise, 0 <= model.feature_noise < inf, "at least 0, and finite"),
     ]
     _refuse(checks)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ from .shard import Shard, find_shard
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
 # One decodes while another computes; each holds its own weights in the GPU's memory.
 _WORKERS_PER_GPU = 4
+_TOLD_S = 5.0
+"""How often is said how many frames were read."""
 
 
 class _Recipe(NamedTuple):
@@ -109,12 +112,17 @@ def extract(
     folder.sweep()
     _check_recipe(folder, folder.some_record(), recipe)
     pending = {video_id: path for video_id, path in paths.items() if not _done(folder, video_id, path, recipe)}
-    broken = _probe_all(pending, skip_broken)
+    broken = _probe_all(pending, length, skip_broken)
     jobs = [(pending[video_id], folder) for video_id in pending if video_id not in broken]
     devices = _devices() if encoders.on_gpu else ["cpu"]
     wanted = min(workers or _usual_workers(part, devices), len(jobs))
-    outcomes = _run_here(jobs, recipe, part, devices) if wanted <= 1 else _run_all(jobs, recipe, part, devices, wanted)
-    with tqdm(total=len(paths), initial=len(paths) - len(pending), desc="extracting", unit="video") as bar:
+    frames = get_context("spawn").Value("q", 0)
+    run = _Run(recipe, part, devices, frames)
+    outcomes = _run_here(jobs, run) if wanted <= 1 else _run_all(jobs, run, wanted)
+    with (
+        tqdm(total=len(paths), initial=len(paths) - len(pending), desc="extracting", unit="video") as bar,
+        _frames_told(bar, frames),
+    ):
         bar.update(len(broken))
         for path, fault in outcomes:
             bar.update()
@@ -161,13 +169,15 @@ def _check_recipe(folder: FeatureFolder, record: IndexRecord | None, recipe: _Re
         raise UserError(f"{folder.root} holds features of {record.video_id} {difference}; name another folder")
 
 
-def _probe_all(paths: dict[str, Path], skip_broken: bool) -> dict[str, str]:
+def _probe_all(paths: dict[str, Path], length: Length, skip_broken: bool) -> dict[str, str]:
     """Reads every header, so that most faults are told before hours of work; returns the faults by video id."""
     faults: dict[str, str] = {}
     silent: list[str] = []
     for video_id, path in tqdm(paths.items(), desc="probing", unit="video", delay=2):
         try:
-            if not probe(path).has_audio:
+            info = probe(path)
+            length.of(path, info.duration)
+            if not info.has_audio:
                 silent.append(video_id)
         except UserError as error:
             faults[video_id] = str(error)
@@ -193,11 +203,26 @@ Job = tuple[Path, FeatureFolder]
 Outcome = tuple[Path, str | None]
 
 
-def _run_here(jobs: list[Job], recipe: _Recipe, part: Shard, devices: list[str]) -> Iterator[Outcome]:
+class _Run(NamedTuple):
+    """What all processes of a run share."""
+
+    recipe: _Recipe
+    part: Shard
+    devices: list[str]
+    frames: Synchronized[int]
+    """How many were read."""
+
+    def encoders(self, worker: int) -> Encoders:
+        """Those of one worker, on its device."""
+        device = self.devices[(self.part.local_rank + worker * self.part.local_size) % len(self.devices)]
+        return load_encoders(self.recipe.preset, self.recipe.weights, device)
+
+
+def _run_here(jobs: list[Job], run: _Run) -> Iterator[Outcome]:
     with _one_thread():
-        encoders = load_encoders(recipe.preset, recipe.weights, _device(devices, part, 0))
+        encoders = run.encoders(0)
         for path, folder in jobs:
-            yield path, _extract_one(path, folder, encoders, recipe)
+            yield path, _extract_one(path, folder, encoders, run)
 
 
 @contextmanager
@@ -211,26 +236,40 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _run_all(jobs: list[Job], recipe: _Recipe, part: Shard, devices: list[str], workers: int) -> Iterator[Outcome]:
+def _run_all(jobs: list[Job], run: _Run, workers: int) -> Iterator[Outcome]:
     started = get_context("spawn").Value("i", 0)
-    for place, fault in each_done(_work, list(jobs), workers, _start_worker, (recipe, part, devices, started)):
+    for place, fault in each_done(_work, list(jobs), workers, _start_worker, (run, started)):
         yield jobs[place][0], fault
 
 
-def _device(devices: list[str], part: Shard, worker: int) -> str:
-    return devices[(part.local_rank + worker * part.local_size) % len(devices)]
+@contextmanager
+def _frames_told(bar: tqdm[Any], frames: Synchronized[int]) -> Iterator[None]:
+    """Says every few seconds how many frames were read: a video of hours takes long."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_TOLD_S):
+            bar.set_postfix_str(f"{frames.value:,} frames")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
-_worker: tuple[Encoders, _Recipe] | None = None
+_worker: tuple[Encoders, _Run] | None = None
 
 
-def _start_worker(recipe: _Recipe, part: Shard, devices: list[str], started: Synchronized[int]) -> None:
+def _start_worker(run: _Run, started: Synchronized[int]) -> None:
     global _worker
     torch.set_num_threads(1)
     with started.get_lock():
         number = started.value
         started.value += 1
-    _worker = load_encoders(recipe.preset, recipe.weights, _device(devices, part, number)), recipe
+    _worker = run.encoders(number), run
 
 
 def _work(path: Path, folder: FeatureFolder) -> str | None:
@@ -238,13 +277,21 @@ def _work(path: Path, folder: FeatureFolder) -> str | None:
     return _extract_one(path, folder, *_worker)
 
 
-def _extract_one(path: Path, folder: FeatureFolder, encoders: Encoders, recipe: _Recipe) -> str | None:
+def _extract_one(path: Path, folder: FeatureFolder, encoders: Encoders, run: _Run) -> str | None:
     """Encodes and writes one video; returns what is wrong with the file, or None."""
+
+    def on_frame(number: int, count: int) -> None:
+        with run.frames.get_lock():
+            run.frames.value += 1
+
+    recipe = run.recipe
     try:
-        clip = encode_clip(path, encoders, recipe.length)
+        clip = encode_clip(path, encoders, recipe.length, on_frame)
     except UserError as error:
         return str(error)
     features: dict[Modality, Tensor] = {"audio": clip.audio, "video": clip.video, "patches": clip.patches}
+    # Another process may have begun at the same moment, with other options.
+    _check_recipe(folder, folder.some_record(), recipe)
     record = IndexRecord(
         video_id=path.stem,
         encoder=recipe.preset,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .array_file import mapped_array
 from .encoders.base import MODALITIES, FeatureDims, Modality
 from .errors import UserError
-from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse
+from .feature_faults import ClipHeaders, Fault, FaultKind, Header, all_faults, frames_fault, refuse, widths
 from .files import sweep_temporaries, write_array, write_json
+from .json_text import decoded
 
 INDEX_FOLDER = "index"
 CHECKED = "checked.json"
@@ -31,6 +33,8 @@ _DISK_DTYPES: dict[Modality, type[np.floating[Any]]] = {
 }
 _AXES: dict[Modality, int] = {"audio": 2, "video": 2, "patches": 3}
 _MEND = "extract these videos again"
+# What a file's name may have, 255 bytes, less what the name of an unfinished one has beside it.
+_LONGEST_ID = 215
 
 
 class VideoFeatures(NamedTuple):
@@ -62,6 +66,29 @@ class IndexRecord:
     """To how many seconds clips were cut or padded; None took them as they are."""
     keep_long: bool = False
     """Whether longer clips were not cut."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> IndexRecord:
+        """The record that was written as `value`.
+
+        Raises:
+            ValueError: it is none.
+            TypeError: fields lack, or are unknown.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+        record = cls(**value)
+        wholes = [record.frames, record.source_bytes, *([] if record.seconds is None else [record.seconds])]
+        if not (
+            all(isinstance(text, str) for text in (record.video_id, record.encoder, record.weights))
+            and all(type(whole) is int and 0 <= whole < 2**63 for whole in wholes)
+            and type(record.duration) in (int, float)
+            and 0 <= record.duration < math.inf
+            and all(type(flag) is bool for flag in (record.silent, record.keep_long))
+            and isinstance(record.shapes, dict)
+        ):
+            raise ValueError("a field of another kind")
+        return record
 
 
 class FeatureSource(Protocol):
@@ -127,7 +154,8 @@ class FeatureFolder:
         frames: use at most so many frames of a video, the first ones; None uses all.
 
     Raises:
-        UserError: `folders` lacks a modality or names an unknown one, or `frames` is less than 1.
+        UserError: `folders` lacks a modality, names an unknown one or a folder outside `root`, or `frames` is less
+            than 1.
     """
 
     def __init__(self, root: Path, folders: Mapping[Modality, str], frames: int | None = None) -> None:
@@ -136,12 +164,15 @@ class FeatureFolder:
             raise UserError(f"the feature folders name {named}; name exactly {', '.join(MODALITIES)}")
         if frames is not None and frames < 1:
             raise UserError(f"frames must be at least 1, got {frames}")
+        for modality in MODALITIES:
+            _check_inside(modality, folders[modality])
         self.root = root
         self.folders = dict(folders)
         self.frames = frames
         # What was checked is not read again for every question about a video.
         self._finite: set[str] = set()
         self._real: dict[str, int | None] = {}
+        self._widths: dict[Modality, tuple[int, ...]] = {}
 
     def path(self, video_id: str, modality: Modality) -> Path:
         """The file of one modality of one video.
@@ -159,7 +190,7 @@ class FeatureFolder:
         """
         path = self._index_path(video_id)
         try:
-            return IndexRecord(**json.loads(path.read_text(encoding="utf-8")))
+            return IndexRecord.from_json(decoded(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
@@ -207,11 +238,10 @@ class FeatureFolder:
         arrays: dict[Modality, npt.NDArray[Any]] = {}
         for modality in MODALITIES:
             path = self.path(video_id, modality)
-            array, fault = self._opened(path, modality)
-            if array is None:
-                raise UserError(f"{path}: {fault[1] if fault else 'unreadable'}; extract the video again")
-            # A copy: whoever shortens a file that is mapped ends this process.
-            arrays[modality] = np.array(array, dtype=np.float16 if array.dtype.itemsize == 2 else np.float32)
+            array = self._read(path, modality)
+            if self._widths and array.shape[1:] != self._widths[modality]:
+                raise UserError(f"{path}: shape {list(array.shape)}, it was changed after it was checked; {_MEND}")
+            arrays[modality] = np.asarray(array, dtype=np.float16 if array.dtype.itemsize == 2 else np.float32)
             if video_id not in self._finite and not np.isfinite(arrays[modality]).all():
                 raise UserError(f"{path}: holds NaN or infinite numbers; extract the video again")
         real = self._real[video_id] if video_id in self._real else self._told(video_id)
@@ -245,6 +275,7 @@ class FeatureFolder:
         """
         video_ids = set(video_ids)
         refuse(all_faults(self, video_ids, dims), self.root, _MEND)
+        self._widths = widths(dims)
         self._real |= {video_id: self._told(video_id) for video_id in video_ids}
 
     def value_fault(self, video_id: str) -> Fault | None:
@@ -267,7 +298,8 @@ class FeatureFolder:
         if memory.exists():
             # Only a memory: one that cannot be read is made anew.
             with suppress(ValueError, OSError):
-                known = json.loads(memory.read_text(encoding="utf-8"))
+                told = decoded(memory.read_bytes())
+                known = told if isinstance(told, dict) else {}
         stamps = {video_id: self.stamps(video_id) for video_id in video_ids}
         changed = [video_id for video_id, stamp in stamps.items() if known.get(video_id) != stamp]
         self._finite -= set(changed)
@@ -292,15 +324,17 @@ class FeatureFolder:
             return None
         return record.frames if self.frames is None else min(record.frames, self.frames)
 
-    def _opened(self, path: Path, modality: Modality) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
-        """The array, memory-mapped, or None and what is wrong with the file. Objects are never unpickled."""
+    def _opened(
+        self, path: Path, modality: Modality, mapped: bool = True
+    ) -> tuple[npt.NDArray[Any] | None, tuple[FaultKind, str] | None]:
+        """The array, memory-mapped or read, or None and what is wrong with the file. Objects are never unpickled."""
         try:
-            array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            array: npt.NDArray[Any] = mapped_array(path) if mapped else _whole(path)
         except FileNotFoundError:
             return None, ("missing", "missing")
         except (ValueError, EOFError, OSError) as error:
             return None, ("broken", f"truncated or no array of numbers ({error})")
-        if not np.issubdtype(array.dtype, np.floating):
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
             return None, ("broken", f"dtype {array.dtype}, expected float16, float32 or float64")
         if array.ndim == 0:
             return None, ("shape", "shape [], expected one row a frame")
@@ -308,12 +342,51 @@ class FeatureFolder:
             array = array.squeeze(axis=1 if array.shape[1] == 1 else 0)
         return array[: self.frames], None
 
+    def _read(self, path: Path, modality: Modality) -> npt.NDArray[Any]:
+        """The values of a file, in memory: whoever shortens a file that is mapped ends this process.
+
+        Raises:
+            UserError: it is missing or broken, or was changed while it was read.
+        """
+        # Headers first: one that promises more than its file holds would take the memory.
+        array, fault = self._opened(path, modality)
+        if array is not None:
+            del array
+            array, fault = self._opened(path, modality, mapped=False)
+        if array is None:
+            raise UserError(f"{path}: {fault[1] if fault else 'unreadable'}; extract the video again")
+        return array
+
     def _index_path(self, video_id: str) -> Path:
         return self.root / INDEX_FOLDER / f"{_plain(video_id)}.json"
+
+
+def _whole(path: Path) -> npt.NDArray[Any]:
+    with path.open("rb") as file:
+        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _plain(video_id: str) -> str:
     plain = PurePosixPath(video_id).name == video_id == PureWindowsPath(video_id).name
     if not plain or not video_id or video_id.startswith(".") or "\0" in video_id:
         raise UserError(f"video id {video_id!r} is no plain file name; ids may not name other folders")
+    # Bytes that were no UTF-8 in a folder of videos.
+    if not _is_text(video_id):
+        raise UserError(f"video id {video_id!r} is no text in UTF-8; rename the file")
+    if (size := len(video_id.encode())) > _LONGEST_ID:
+        raise UserError(f"video id {video_id[:40]!r}... has {size} bytes; a file's name has room for {_LONGEST_ID}")
     return video_id
+
+
+def _check_inside(modality: Modality, name: str) -> None:
+    """Features and indexes are written by these names, which a config or a store tells."""
+    path = PurePosixPath(name)
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and not {"\\", "\0"} & set(name)
+    if not inside or not _is_text(name) or any(len(part.encode()) > 255 for part in path.parts):
+        raise UserError(f"folders: {modality} is in {name[:80]!r}; name a folder inside that of the features")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written anywhere: half a pair of surrogates cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)

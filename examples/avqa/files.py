@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -27,14 +28,23 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Two processes, on two machines too, may write the same target at once: each has its own temporary name, the last
     rename wins.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`, whatever failed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        # A write that fails names no file, and a temporary name says nothing to its reader.
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def sweep_temporaries(folder: Path) -> None:
@@ -82,5 +92,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Writes one `.npy` file, whole or not at all, without pickling."""
+    # numpy writes into a file itself, and does not say why it cannot.
+    whole = io.BytesIO()
+    np.save(whole, array, allow_pickle=False)
     with written_whole(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+        temporary.write_bytes(whole.getbuffer())

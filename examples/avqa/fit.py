@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +16,21 @@ from lightning import seed_everything
 from lightning.pytorch.callbacks import Callback, LambdaCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig, check_numbers
+from .config import DataConfig, ModelConfig, OptimizerConfig, TrainerConfig, check_model_numbers, check_numbers
 from .encoders import load_encoders
 from .epoch_state import EpochState
 from .errors import UserError
 from .files import write_json
+from .finite import Finite
+from .json_text import decoded
+from .locks import only_here
 from .metrics_file import MetricsFile, read_metrics
 from .module import AVQAModule
 from .prepare import Prepared, feature_dims, prepare
 from .saving import BEST, LAST, Checkpoints
+from .torch_file import load_plain
 from .training import check_trainer, make_trainer, quiet_lightning, trains_on_gpu
+from .typed import from_plain
 
 SETTINGS, FINISHED, METRICS = "settings.json", "finished.json", "metrics.csv"
 _WITHOUT_EFFECT = {"data.workers", "data.questions_cache"}
@@ -58,11 +63,14 @@ def fit(
         if_finished: what to do where `out` holds this very run, finished: stop with an error, or leave it.
     """
     check_settings(data, model, optimizer, trainer, [seed])
-    check_run(out, run_settings(data, model, optimizer, trainer, seed), finished_is_fine=if_finished == "skip")
+    settings = run_settings(data, model, optimizer, trainer, seed)
+    check_run(out, settings, finished_is_fine=if_finished == "skip")
     if is_finished(out):
         rank_zero_print(f"{out} holds this run, finished; delete it to train anew")
         return
     prepared = prepare(data, ("train", "val"), for_gpu=trains_on_gpu(trainer))
+    if run_settings(data, model, optimizer, trainer, seed) != settings:
+        raise UserError("data: annotations were changed while they were read; give the command again")
     train(prepared, data, out, model, optimizer, trainer, seed)
     rank_zero_print(f"Best model: {out / BEST}\nTest it with: python -m examples.avqa test --run {out}")
 
@@ -81,22 +89,29 @@ def train(
     seed_everything(seed, workers=True, verbose=False)
     module = _module(model, optimizer, prepared.feature_dims, prepared.vocabulary.answers, prepared.encoders.name)
     prepared = prepared.for_model(model)
-    resume = out / LAST
-    if model.whiten and not resume.exists():
-        module.whitening.fit(prepared.samples("train", seed))
     loader = prepared.loader("train", data.clips_per_batch, data.questions_per_clip, shuffle=True, seed=seed)
+    finite = Finite(prepared.questions)
     callbacks: list[Callback] = [
         EpochState(seed, module.train_loss, loader.batches),
+        finite,
         MetricsFile(out / METRICS),
-        Checkpoints(out, "val/selection", trainer.checkpoint_steps),
+        Checkpoints(out, "val/selection", trainer.checkpoint_steps, finite.check),
     ]
     if on_epoch is not None:
         callbacks.append(LambdaCallback(on_train_epoch_end=lambda lightning, _: on_epoch(lightning.current_epoch)))
-    with quiet_lightning():
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    with quiet_lightning(), ExitStack() as alone:
         lightning = make_trainer(trainer, out, callbacks, bar=on_epoch is None)
         if lightning.is_global_zero:
+            settings = run_settings(data, model, optimizer, trainer, seed)
+            alone.enter_context(only_here(out, "trains into"))
+            # Another process may have trained there until this moment.
+            check_run(out, settings)
             _remove_unfinished(out)
-            write_json(out / SETTINGS, run_settings(data, model, optimizer, trainer, seed))
+            write_json(out / SETTINGS, settings)
+        resume = out / LAST
+        if model.whiten and not resume.exists():
+            module.whitening.fit(prepared.samples("train", seed))
         try:
             lightning.fit(
                 module,
@@ -107,13 +122,13 @@ def train(
             )
         except SystemExit:
             # Lightning's answer to Ctrl-C, and to the signal that asks a process to end. It turns Ctrl-C off before.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, ctrl_c)
             raise KeyboardInterrupt from None
-    if not lightning.is_global_zero:
-        return
-    # A run may be told not to validate after every epoch.
-    accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS) if row["val/accuracy"]]
-    write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": max(accuracies, default=None)})
+        if lightning.is_global_zero:
+            # A run may be told not to validate after every epoch.
+            accuracies = [float(row["val/accuracy"]) for row in read_metrics(out / METRICS) if row["val/accuracy"]]
+            best = max(accuracies, default=None)
+            write_json(out / FINISHED, {"epochs": lightning.current_epoch, "best_val_accuracy": best})
 
 
 def _remove_unfinished(out: Path) -> None:
@@ -127,8 +142,10 @@ def _module(
 ) -> AVQAModule:
     try:
         return AVQAModule.from_configs(model, optimizer, dims, answers, encoder)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
+    # Sizes that do not fit each other, or that no memory holds.
+    except (ValueError, TypeError, OverflowError, RuntimeError, MemoryError) as error:
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"model: {said}") from error
 
 
 def is_finished(out: Path) -> bool:
@@ -159,14 +176,40 @@ def load_model(run: Path, checkpoint: str = "best") -> AVQAModule:
     """
     path = model_file(run, checkpoint)
     try:
-        # torch raises RuntimeError for a broken archive, and KeyError or TypeError where fields are missing.
-        module = AVQAModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        # What torch says here is about pickles and trust, and of no help.
+        module = _built(load_plain(path))
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} is cut off, or no checkpoint of this program; train again in an empty folder, or name another run"
+            f"{path} is cut off, or no checkpoint of this program ({error}); train again in an empty folder, or name "
+            f"another run"
         ) from error
     return module.eval()
+
+
+def _built(checkpoint: Any) -> AVQAModule:
+    """The module of a checkpoint.
+
+    Raises:
+        ValueError: it holds no such module.
+    """
+    try:
+        told, state = checkpoint["hyper_parameters"], dict(checkpoint["state_dict"])
+        check_model_numbers(from_plain(ModelConfig, told["model"]))
+        from_plain(OptimizerConfig, told["optimizer"])
+        if not all(isinstance(answer, str) for answer in told["answers"]):
+            raise ValueError("its answers are no text")
+        # First without memory: sizes may be any, and only those of the tensors that are there are believed.
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in AVQAModule(**told).state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in state.items()}:
+            raise ValueError("its sizes are not those of its tensors")
+        module = AVQAModule(**told)
+        module.load_state_dict(state)
+    except (ValueError, UserError) as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # of many kinds: what is in the file may be of any type
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(said[:200]) from error
+    return module
 
 
 def load_settings(run: Path) -> dict[str, Any]:
@@ -177,7 +220,7 @@ def load_settings(run: Path) -> dict[str, Any]:
     """
     path = run / SETTINGS
     try:
-        settings: Any = json.loads(path.read_text(encoding="utf-8"))
+        settings: Any = decoded(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{run} is no run folder: {path} cannot be read ({error})") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("data"), dict):
@@ -238,6 +281,8 @@ def check_run(out: Path, settings: dict[str, Any], finished_is_fine: bool = Fals
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"out: {out} is a file; name a folder for the run")
+    # Or it would be told at the end of the first epoch.
+    read_metrics(out / METRICS)
     if not (out / LAST).exists() and not is_finished(out):
         return
     before, now = _flat(load_settings(out)), _flat(settings)

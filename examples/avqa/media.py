@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,16 +13,26 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.stream import Disposition
 
+from .containers import (
+    check_length,
+    check_whole,
+    content_end,
+    duration,
+    falls_short,
+    opened,
+    picture_stream,
+    sound_stream,
+    stream_duration,
+    undecodable,
+)
 from .errors import UserError
+from .sound_track import SoundTrack
 
 F = TypeVar("F", av.VideoFrame, av.AudioFrame)
 
 # Containers round timestamps (Matroska to 1 ms): a frame at 0.5 s may say 0.501 s.
 _TIMESTAMP_SLACK = Fraction(1, 1000)
-# ffmpeg opens still pictures and text as video, too.
-_NOT_VIDEO_FORMATS = ("_pipe", "image2", "tty")
 
 
 @dataclass(frozen=True)
@@ -48,13 +57,14 @@ def probe(path: Path) -> MediaInfo:
     """Reads the header of a video file, not its content.
 
     Raises:
-        UserError: no such file, not a readable video, no picture stream, or no duration.
+        UserError: no such file, not a readable video, no picture stream, no duration or one that cannot be, or a codec,
+            size or rate that cannot be read.
     """
-    with _opened(path) as container:
-        picture = _picture_stream(container, path)
-        sound = container.streams.audio[0] if container.streams.audio else None
+    with opened(path) as container:
+        picture = picture_stream(container, path)
+        sound = sound_stream(container, path)
         return MediaInfo(
-            duration=float(_duration(container, path)),
+            duration=float(duration(container, path)),
             fps=float(picture.average_rate or picture.guessed_rate or 0),
             width=picture.width,
             height=picture.height,
@@ -80,7 +90,8 @@ def each_frame(
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """Reads the frames on the screen at the middle of each interval of 1/`frames_per_second` seconds, one by one.
 
-    Where the last interval ends before its middle, the last frame of the clip is taken.
+    Where the last interval ends before its middle, the last frame of the clip is taken. Where pictures change their
+    size on the way, all are scaled to that of the first.
 
     Args:
         path: a video file.
@@ -92,16 +103,16 @@ def each_frame(
         [H, W, 3] uint8, RGB, upright, `whole_seconds(duration, frames_per_second)` times or `most` times.
 
     Raises:
-        UserError: as `probe`; or the picture ends long before the header says, or cannot be decoded.
+        UserError: as `probe`; or more than 6 hours would be read, the picture ends long before the header says, or
+            cannot be decoded.
     """
-    with _opened(path) as container:
-        stream = _picture_stream(container, path)
-        # Without frame threads the decoder uses one core, so that one process a core shares a machine evenly.
-        stream.codec_context.thread_count = 1
-        duration = _duration(container, path)
+    with opened(path) as container:
+        stream = picture_stream(container, path)
+        length = duration(container, path)
         step = 1 / Fraction(frames_per_second)
-        count = whole_seconds(float(duration), frames_per_second)
-        middles = [(i + Fraction(1, 2)) * step for i in range(count if most is None else min(count, most))]
+        count = whole_seconds(float(length), frames_per_second)
+        count = count if most is None else min(count, most)
+        check_length(path, float(count * step))
         done = 0
         picture_length = _picture_length(stream)
         on_screen: av.VideoFrame | None = None
@@ -110,27 +121,25 @@ def each_frame(
         try:
             for frame, start, stop in _timed(container.decode(stream), container, picture_length):
                 end = stop
-                while done < len(middles) and start > middles[done] + _TIMESTAMP_SLACK:
+                while done < count and start > (done + Fraction(1, 2)) * step + _TIMESTAMP_SLACK:
                     shown = on_screen or frame
                     if shown is not converted:
                         picture, converted = _upright_rgb(shown, size), shown
+                        size = size or (picture.shape[0], picture.shape[1])
                     yield picture
                     done += 1
                 on_screen = frame
-                if done == len(middles):
+                if done == count:
                     break
+            if on_screen is None:
+                raise UserError(f"{path} has no frames: its picture stream is empty; export the video again")
+            if done < count:
+                _check_ends(path, stream, "picture", end, length)
+                picture = _upright_rgb(on_screen, size)
         except av.FFmpegError as error:
-            raise _undecodable(path, "picture", end, duration, error) from None
-        if on_screen is None:
-            raise UserError(f"{path} has no frames: its picture stream is empty; export the video again")
-        if done < len(middles):
-            expected = _stream_duration(stream)
-            if expected is None:
-                # Sound may rightly last longer than the picture: the file is whole if any stream reaches its end.
-                expected, end = duration, max(end, _packets_end(path))
-            _check_whole(path, "picture", end, expected)
-            picture = _upright_rgb(on_screen, size)
-            yield from [picture] * (len(middles) - done)
+            raise undecodable(path, "picture", end, length, error) from None
+        for _ in range(count - done):
+            yield picture
 
 
 def read_audio(path: Path, sample_rate: int = 16000, seconds: int | None = None) -> npt.NDArray[np.float32] | None:
@@ -145,101 +154,43 @@ def read_audio(path: Path, sample_rate: int = 16000, seconds: int | None = None)
         [T, sample_rate] float32 in about [-1, 1], zero where there is no sound; None without a sound stream.
 
     Raises:
-        UserError: as `probe`; or the sound ends long before the header says, or cannot be decoded.
+        UserError: as `probe`; or more than 6 hours would be read, the sound ends long before the header says, or cannot
+            be decoded.
     """
-    with _opened(path) as container:
-        if not container.streams.audio:
+    with opened(path) as container:
+        stream = sound_stream(container, path)
+        if stream is None:
             return None
-        stream = container.streams.audio[0]
-        stream.codec_context.thread_count = 1
-        duration = _duration(container, path)
-        seconds = whole_seconds(float(duration)) if seconds is None else seconds
-        wave = np.zeros(seconds * sample_rate, dtype=np.float32)
-        # The channels are averaged here: ffmpeg's own mix to mono makes stereo louder by 3 dB, beyond [-1, 1].
-        resampler = av.AudioResampler(format="fltp", rate=sample_rate)
-        cursor: int | None = None
+        length = duration(container, path)
+        seconds = whole_seconds(float(length)) if seconds is None else seconds
+        check_length(path, seconds)
+        track = SoundTrack(seconds, sample_rate)
         end = Fraction(0)
         try:
             for frame, start, stop in _timed(container.decode(stream), container, _sound_length):
                 end = stop
-                cursor = round(start * sample_rate) if cursor is None else cursor
-                for piece in resampler.resample(frame):
-                    cursor = _place(wave, piece.to_ndarray().mean(axis=0), cursor)
-                if cursor >= len(wave):
+                track.put(frame, start)
+                if track.full:
                     break
             else:
-                if cursor is not None:
-                    for piece in resampler.resample(None):
-                        cursor = _place(wave, piece.to_ndarray().mean(axis=0), cursor)
-                _check_whole(path, "sound", end, _stream_duration(stream) or Fraction(0))
-        # The resampler refuses a stream whose layout or rate changes on the way with a plain ValueError.
+                track.end()
+                _check_ends(path, stream, "sound", end, min(length, Fraction(seconds)))
+        # Beside sound that is none: the resampler refuses what it does not know with a plain ValueError.
         except (av.FFmpegError, ValueError) as error:
-            raise _undecodable(path, "sound", end, duration, error) from None
-    return wave.reshape(seconds, sample_rate)
+            raise undecodable(path, "sound", end, length, error) from None
+    return track.wave.reshape(seconds, sample_rate)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[InputContainer]:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a video file")
-    if not path.exists():
-        raise UserError(f"no such file: {path}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty (0 bytes); download or export it again")
-    try:
-        container = av.open(str(path), metadata_errors="ignore")
-    except PermissionError:
-        raise UserError(f"{path} may not be read; change its permissions") from None
-    except av.FFmpegError as error:
-        raise UserError(
-            f"{path} is not a readable video ({error.strerror}): it is of another kind, or was cut off "
-            "before its index was written; download or export it again"
-        ) from None
-    with container:
-        if container.format.name.endswith(_NOT_VIDEO_FORMATS):
-            raise UserError(f"{path} is not a video: it was recognised as {container.format.name}")
-        yield container
-
-
-def _picture_stream(container: InputContainer, path: Path) -> av.VideoStream:
-    # The cover of an album is a video stream of one frame.
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise UserError(f"{path} has no picture stream; name a video, not a sound recording")
-    return streams[0]
-
-
-def _duration(container: InputContainer, path: Path) -> Fraction:
-    said = container.duration
-    # Live recordings are written before their length is known.
-    duration = _packets_end(path) if said is None else Fraction(said, av.time_base)
-    if duration <= 0:
-        raise UserError(f"{path} has no length: its header says {float(duration):g} s; export the video again")
-    return duration
-
-
-def _packets_end(path: Path) -> Fraction:
-    """The end of the last packet of any stream, in seconds from the start of the file."""
-    end = Fraction(0)
-    # Opened anew, so that the caller's container stays at its start.
-    with av.open(str(path), metadata_errors="ignore") as container:
-        origin = Fraction(container.start_time or 0, av.time_base)
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base is not None:
-                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base - origin)
-    return end
-
-
-def _stream_duration(stream: av.VideoStream | av.AudioStream) -> Fraction | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return stream.duration * stream.time_base
-    # Matroska keeps each stream's duration as a tag, such as 00:00:29.960000000.
-    parts = stream.metadata.get("DURATION", "").split(":")
-    try:
-        hours, minutes, seconds = (Fraction(part) for part in parts)
-    except ValueError:
-        return None
-    return 3600 * hours + 60 * minutes + seconds
+def _check_ends(
+    path: Path, stream: av.VideoStream | av.AudioStream, what: str, end: Fraction, length: Fraction
+) -> None:
+    """Checks a stream that ended before the file does: that it is whole, and that the file lasts so long at all."""
+    own = stream_duration(stream)
+    if own is not None:
+        check_whole(path, what, end, min(own, length))
+    # Sound and picture may rightly last longer than the other.
+    if falls_short(end, length):
+        check_whole(path, what if own is None else "picture and sound", max(end, content_end(path)), length)
 
 
 def _timed(
@@ -255,8 +206,8 @@ def _timed(
         yield frame, start, end
 
 
-def _sound_length(frame: av.AudioFrame) -> Fraction:
-    return Fraction(frame.samples, frame.sample_rate)
+def _sound_length(frame: av.AudioFrame) -> Fraction | None:
+    return Fraction(frame.samples, frame.sample_rate) if frame.sample_rate > 0 else None
 
 
 def _picture_length(stream: av.VideoStream) -> Callable[[av.VideoFrame], Fraction | None]:
@@ -265,34 +216,9 @@ def _picture_length(stream: av.VideoStream) -> Callable[[av.VideoFrame], Fractio
 
 
 def _upright_rgb(frame: av.VideoFrame, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    quarters = (frame.rotation // 90) % 4
+    quarters = round(frame.rotation / 90) % 4
     height, width = size or (None, None)
     if quarters % 2:
         height, width = width, height
     scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
     return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), quarters))
-
-
-def _place(wave: npt.NDArray[np.float32], samples: npt.NDArray[np.float32], start: int) -> int:
-    """Writes `samples` from `start` on, drops what lies outside of `wave`; returns the index after them."""
-    stop = start + len(samples)
-    first, last = max(start, 0), min(stop, len(wave))
-    if first < last:
-        wave[first:last] = samples[first - start : last - start]
-    return stop
-
-
-def _check_whole(path: Path, what: str, end: Fraction, expected: Fraction) -> None:
-    # Headers are off by up to a few frames, more in long files.
-    if expected - end > max(Fraction(1, 2), expected / 50):
-        raise UserError(
-            f"{path} is cut off: its header says {float(expected):.1f} s of {what}, but only {float(end):.1f} "
-            "s can be read; download or export it again"
-        )
-
-
-def _undecodable(path: Path, what: str, end: Fraction, expected: Fraction, error: Exception) -> UserError:
-    return UserError(
-        f"{path} is damaged: its {what} can be read for {float(end):.1f} s of {float(expected):.1f} s only "
-        f"({error}); download or export it again"
-    )

@@ -9,10 +9,13 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from .errors import UserError
 from .files import write_text
 
 MEASURED = ("train/loss", "val/loss", "val/accuracy")
 COLUMNS = ("epoch", "lr", *MEASURED)
+_DIGITS = 9
+"""Of the number of an epoch."""
 
 
 class MetricsFile(Callback):
@@ -42,8 +45,30 @@ class MetricsFile(Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows, oldest first; none where there is no file."""
+    """The rows, oldest first; none where there is no file.
+
+    Raises:
+        UserError: it is no file of metrics.
+    """
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        for row in rows:
+            if (
+                set(row) != set(COLUMNS)
+                or None in row.values()
+                or not row["epoch"].isascii()
+                or not row["epoch"].isdecimal()
+            ):
+                raise ValueError("a row is not one of an epoch")
+            # A run may be told not to validate after every epoch. A loss may be NaN; an accuracy may not.
+            for name in ("lr", *MEASURED):
+                if row[name] and not (float(row[name]) >= 0 or name.endswith("loss")):
+                    raise ValueError(f"{name} is {row[name]!r}")
+            if len(row["epoch"]) > _DIGITS or not 0 <= float(row["val/accuracy"] or 0) <= 1:
+                raise ValueError("a row is not one of an epoch")
+    except (ValueError, AttributeError, TypeError, csv.Error) as error:
+        raise UserError(f"{path} is no metrics.csv of a run ({error}); delete it, its epochs are lost") from None
+    return rows

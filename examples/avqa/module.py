@@ -151,11 +151,13 @@ class AVQAModule(LightningModule):
         # Lightning's strategies average gradients over processes, and each has another number of questions.
         return loss if count == 1 else loss * (count * asked / summed(asked))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch).logits
         self.accuracy.update(logits.flatten(0, 1), batch.answers.flatten())
-        self.val_loss.update(*mean_loss(logits, batch.answers))
+        loss, asked = mean_loss(logits, batch.answers)
+        self.val_loss.update(loss, asked)
         self.log("val/loss", self.val_loss)
+        return loss
 
     def on_validation_epoch_end(self) -> None:
         accuracy = self.accuracy.compute()

@@ -21,9 +21,10 @@ from .errors import UserError
 from .feature_faults import clip_faults, refuse, widths
 from .features import FeatureFolder, VideoFeatures, renamed
 from .files import sweep_temporaries
+from .locks import LOCK, only_here
 from .pack_journal import Entry, Journal, Stamps
 from .store import is_store
-from .store_index import DATA, INDEX, Layout, StoredClip, StoredModality, StoreIndex
+from .store_index import DATA, INDEX, JOURNAL, Layout, StoredClip, StoredModality, StoreIndex
 
 # Whitening enlarges small differences of the log-mel statistics, which are a twentieth of a clip.
 _SINGLE_PRECISION: set[tuple[str, Modality]] = {("small", "audio")}
@@ -77,10 +78,11 @@ def pack(
     layout = _layout(encoders)
     settings = {"encoder": encoder, "folders": source.folders, "frames": frames}
     survey = _survey(source, encoders, layout, skip_broken)
-    if (out / INDEX).exists():
-        index = _finished(out, settings, survey)
-    else:
-        index = _packed(out, source, layout, settings, survey, skip_broken)
+    index = _finished(out, settings, survey)
+    if index is None:
+        with only_here(out, "packs into"):
+            # Another process may have packed there until this moment.
+            index = _finished(out, settings, survey) or _packed(out, source, layout, settings, survey, skip_broken)
     left_out = index.left_out
     print(f"{out}: {len(index.clips)} videos, {index.bytes / 1e9:.2f} GB")
     if left_out:
@@ -131,8 +133,10 @@ def _digest(survey: _Survey) -> str:
     return hashlib.sha256(json.dumps(survey.stamps).encode()).hexdigest()
 
 
-def _finished(out: Path, settings: Mapping[str, Any], survey: _Survey) -> StoreIndex:
-    """The index of a store that is there already, if it is the one that was asked for."""
+def _finished(out: Path, settings: Mapping[str, Any], survey: _Survey) -> StoreIndex | None:
+    """The index of a store that is there already, if it is the one that was asked for; None where there is none."""
+    if not (out / INDEX).exists():
+        return None
     index = StoreIndex.read(out)
     if index.settings != settings:
         raise UserError(
@@ -155,8 +159,11 @@ def _packed(
     survey: _Survey,
     skip_broken: bool,
 ) -> StoreIndex:
-    if out.exists() and not is_store(out) and any(out.iterdir()):
+    if out.exists() and not is_store(out) and any(path.name != LOCK for path in out.iterdir()):
         raise UserError(f"out: {out} is not empty and holds no store; name another folder")
+    if links := [name for name in (DATA, JOURNAL) if (out / name).is_symlink()]:
+        # They would be written through, wherever they lead.
+        raise UserError(f"out: {out / links[0]} is a link; delete {out}, or name another folder")
     journal = Journal(out, settings)
     entries = journal.verified(survey.stamps, layout)
     faults = [entry.fault for entry in entries if entry.clip is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from .errors import UserError
-from .store_index import DATA, JOURNAL, Layout, StoredClip
+from .errors import UserError, one_line
+from .json_text import decoded
+from .store_index import DATA, JOURNAL, Layout, StoredClip, clip_from_json
 
 Stamps = list[list[int]]
 """Size and time of each of a clip's source files."""
@@ -61,6 +63,7 @@ class Journal:
             layout: how clips are written.
         """
         entries: list[Entry] = []
+        end = 0
         if not self._data.exists():
             return entries
         with self._data.open("rb") as data:
@@ -69,8 +72,11 @@ class Journal:
                 entry = _entry(line)
                 if entry is None or (entry.video_id, entry.stamps) != (video_id, now):
                     break
-                if entry.clip is not None and not _as_written(data, entry.clip, layout):
-                    break
+                if entry.clip is not None:
+                    # Clips lie one behind the other: what comes next is written behind the last.
+                    if entry.clip.offset != end or not _as_written(data, entry.clip, layout):
+                        break
+                    end += layout.size(entry.clip.frames)
                 entries.append(entry)
         return entries
 
@@ -84,22 +90,41 @@ class Journal:
         """Notes a clip whose bytes are written."""
         value = entry._asdict() | {"clip": None if entry.clip is None else entry.clip._asdict()}
         with self._path.open("ab", buffering=0) as file:
-            file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+            file.write(signed(json.dumps(value, ensure_ascii=False).encode()) + b"\n")
 
     def remove(self) -> None:
         """Forgets everything: the store is finished."""
         self._path.unlink(missing_ok=True)
 
 
+def signed(text: bytes) -> bytes:
+    """A line with its checksum before it: the checksum of a clip's bytes does not cover what is told of them.
+
+    >>> signed(b"{}")
+    b'745bff4e {}'
+    """
+    return b"%08x %b" % (zlib.crc32(text), text)
+
+
 def _entry(line: bytes) -> Entry | None:
+    text = line.rstrip(b"\n").partition(b" ")[2]
+    if line.rstrip(b"\n") != signed(text):
+        return None
     try:
-        value = json.loads(line)
-        clip = None if value["clip"] is None else StoredClip(**value["clip"])
-        return Entry(value["video_id"], value["stamps"], clip, value["fault"])
+        value = decoded(text)
+        clip = None if value["clip"] is None else clip_from_json(value["clip"])
+        fault = value["fault"]
+        if not isinstance(fault, str) or bool(fault) != (clip is None):
+            return None
+        return Entry(value["video_id"], value["stamps"], clip, one_line(fault))
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def _as_written(data: BinaryIO, clip: StoredClip, layout: Layout) -> bool:
+    size = layout.size(clip.frames)
+    # Before anything is read: a journal may tell any number.
+    if clip.offset + size > data.seek(0, os.SEEK_END):
+        return False
     data.seek(clip.offset)
-    return zlib.crc32(data.read(layout.size(clip.frames))) == clip.crc32
+    return zlib.crc32(data.read(size)) == clip.crc32

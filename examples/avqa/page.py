@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
 
 from .page_actions import HINT, TOP, OnFrame, PageActions, Picked, Shown, Source
-from .rendered import common_questions
+from .rendered import Concert, common_questions
 from .uploads import KEPT_S, Limits
 
 _CSS = """
@@ -38,6 +38,11 @@ def look() -> dict[str, Any]:
         primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
     return {"theme": theme, "css": _CSS}
+
+
+def calls(page: gr.Blocks) -> Mapping[int, Sequence[str]]:
+    """The kinds of the inputs of each function that the page calls."""
+    return {number: [block.get_block_name() for block in fn.inputs] for number, fn in page.fns.items()}
 
 
 def build_page(actions: PageActions, limits: Limits, model: str) -> gr.Blocks:
@@ -85,6 +90,8 @@ def build_page(actions: PageActions, limits: Limits, model: str) -> gr.Blocks:
                 message = gr.HTML(HINT, elem_id="message", padding=False)
                 answers = gr.Label(num_top_classes=TOP, label="Answer", elem_id="answers")
         picture = gr.HTML(elem_id="picture", padding=False)
+        if isinstance(stage.value, dict):
+            actions.uploads.own(Path(stage.value["path"]))
 
         asked = [source, concert, upload, question]
         shown = [message, answers, picture]
@@ -105,21 +112,29 @@ def build_page(actions: PageActions, limits: Limits, model: str) -> gr.Blocks:
 
         def choose_concert(concert: str | None) -> tuple[str | None, gr.Dropdown]:
             chosen = concerts.get(concert or "")
-            return chosen and str(chosen.video), gr.Dropdown(chosen.questions if chosen else [], value=None)
+            return chosen and staged(chosen), gr.Dropdown(chosen.questions if chosen else [], value=None)
+
+        def staged(chosen: Concert) -> str:
+            # Gradio serves a copy, which lies beside the uploads.
+            copy = str(stage.move_resource_to_block_cache(chosen.video))
+            actions.uploads.own(Path(copy))
+            return copy
 
         def take(
-            upload: str,
+            upload: str | None,
             question: str,
             request: gr.Request,
             progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio looks for it here
         ) -> tuple[str | None, str, dict[str, float] | None, str]:
+            if upload is None:
+                return None, *Shown(HINT)
             refused = actions.take(request.session_hash or "", Path(upload))
             if refused is not None:
                 return None, *refused
             return upload, *actions.look(Picked("upload", None, Path(upload)), question, _bar(progress))
 
-        def hold(upload: str, request: gr.Request) -> None:
-            actions.hold(request.session_hash or "", Path(upload))
+        def hold(upload: str | None, request: gr.Request) -> None:
+            actions.hold(request.session_hash or "", _path(upload))
 
         def drop(request: gr.Request) -> Shown:
             actions.hold(request.session_hash or "", None)

@@ -20,6 +20,8 @@ OnFrame = Callable[[int, int], None] | None
 """Told how many frames of a clip are read, and of how many."""
 TOP = 5
 """So many answers are shown."""
+LONGEST_QUESTION = 500
+"""In letters: longer ones say no more to the model, and would be drawn into the picture."""
 HINT = '<p class="told hint">Choose a question, or type one.</p>'
 _KEPT_CLIPS = 8
 """So many clips stay encoded: each takes up to some 100 MB."""
@@ -50,13 +52,14 @@ class PageActions:
         asker: the model.
         concerts: those that may be picked, by id.
         limits: of uploads.
+        uploads: the files of its visitors.
     """
 
-    def __init__(self, asker: Asker, concerts: Mapping[str, Concert], limits: Limits) -> None:
+    def __init__(self, asker: Asker, concerts: Mapping[str, Concert], limits: Limits, uploads: Uploads) -> None:
         self.concerts = concerts
+        self.uploads = uploads
         self._asker = asker
         self._limits = limits
-        self._uploads = Uploads()
         self._clips: OrderedDict[Path, WatchedClip] = OrderedDict()
 
     def ask(self, picked: Picked, question: str, on_frame: OnFrame = None) -> Shown:
@@ -65,6 +68,8 @@ class PageActions:
         if video is None:
             return Shown(_paragraph("hint", "Pick a concert or upload a clip first."))
         try:
+            if len(question) > LONGEST_QUESTION:
+                raise UserError(f"question: it has {len(question)} letters; ask in {LONGEST_QUESTION} at most")
             return self._answered(picked, self._watched(picked.source, video, on_frame), question)
         except UserError as error:
             return Shown(_fault(error, video))
@@ -84,8 +89,7 @@ class PageActions:
 
     def hold(self, session: str, upload: Path | None) -> None:
         """Notes a visitor's upload, in place of the one before, which is removed; None when they leave."""
-        removed = self._uploads.hold(session, upload)
-        if removed is not None:
+        for removed in self.uploads.hold(session, upload):
             self._clips.pop(removed, None)
 
     def take(self, session: str, upload: Path) -> Shown | None:

@@ -44,26 +44,28 @@ def draw_answer(
     answers: list[tuple[str, float]],
     looked: list[Looked],
     cut: str | None = None,
+    seconds: int | None = None,
 ) -> None:
     """Saves the picture to `path`, whole or not at all.
 
     Args:
         path: the file; its suffix says the format.
-        frames: [T, H, W, 3], one a second, RGB.
+        frames: [n, H, W, 3], RGB, of n equal parts of these seconds.
         waveform: [samples], the sound of these seconds.
         question: as it was asked.
         answers: the best answers with their probabilities, best first.
         looked: each mixture's routing.
         cut: which part of the clip this is, where it is not the whole.
+        seconds: how many; by default as many as frames.
     """
-    seconds = len(frames)
+    seconds = seconds or len(frames)
     figure = Figure(figsize=(11, 3.6 + 1.9 * len(looked)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         2 + len(looked), 2, width_ratios=(5, 1.25), height_ratios=(1.5, 0.9, *[1.9] * len(looked))
     )
     strip = figure.add_subplot(grid[0, 0])
-    _draw_frames(strip, frames)
+    _draw_frames(strip, frames, seconds)
     sound = figure.add_subplot(grid[1, 0], sharex=strip)
     _draw_waveform(sound, waveform, seconds)
     for row, mixture in enumerate(looked, start=2):
@@ -80,13 +82,12 @@ def draw_answer(
         figure.savefig(temporary, dpi=130)
 
 
-def _draw_frames(axes: Axes, frames: npt.NDArray[np.uint8]) -> None:
-    seconds = len(frames)
+def _draw_frames(axes: Axes, frames: npt.NDArray[np.uint8], seconds: int) -> None:
     height, width_of_one = frames.shape[1:3]
-    shown = min(max(round(STRIP_SHAPE * height / width_of_one), 1), seconds)
+    shown = min(max(round(STRIP_SHAPE * height / width_of_one), 1), len(frames))
     width = seconds / shown
     for place in range(shown):
-        picture = frames[min(int((place + 0.5) * width), seconds - 1)]
+        picture = frames[min(int((place + 0.5) * len(frames) / shown), len(frames) - 1)]
         axes.imshow(picture, extent=(place * width, (place + 1) * width, 0, 1), aspect="auto")
     axes.set(xlim=(0, seconds), ylim=(0, 1), yticks=[])
     axes.tick_params(labelbottom=False)
@@ -97,7 +98,7 @@ def _draw_waveform(axes: Axes, waveform: npt.NDArray[np.float32], seconds: int) 
     time = np.linspace(0, seconds, len(bins))
     low, high = [part.min() for part in bins], [part.max() for part in bins]
     axes.fill_between(time, low, high, color="0.35", linewidth=0)
-    peak = max(float(np.abs(waveform).max()), 1e-3)
+    peak = max(float(max(high)), -float(min(low)), 1e-3)
     axes.set(ylim=(-1.05 * peak, 1.05 * peak), yticks=[], ylabel="sound")
     axes.tick_params(labelbottom=False)
 
@@ -154,6 +155,9 @@ def _draw_answers(axes: Axes, answers: list[tuple[str, float]]) -> None:
     bars = axes.barh(names, [probability for _, probability in answers], color=["0.25", *["0.7"] * (len(names) - 1)])
     axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.invert_yaxis()
+    # An answer is text, whatever formula it looks like.
+    for name in axes.get_yticklabels():
+        name.set_parse_math(False)
     axes.set(xlim=(0, 1.25), xticks=[], title="answer")
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from typing import Any, TypeVar
 
+from . import signals
 from .errors import UserError
 
 T = TypeVar("T")
@@ -42,6 +43,9 @@ def each_done(
     Raises:
         UserError: a process died.
     """
+    # Before signals are held back: when it starts, it lets them come.
+    resource_tracker.ensure_running()
+    others = set(active_children())
     # Forked processes would inherit torch's locked thread pool.
     pool = ProcessPoolExecutor(
         min(workers, max(len(jobs), 1)),
@@ -50,24 +54,35 @@ def each_done(
         initargs=(start, start_arguments, finish),
     )
     try:
-        futures: dict[Future[T], int] = {pool.submit(work, *job): place for place, job in enumerate(jobs)}
+        # Until a process has said what it does with signals, none may reach it.
+        with signals.held_back():
+            futures: dict[Future[T], int] = {pool.submit(_job, work, job): place for place, job in enumerate(jobs)}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
         raise UserError(
             f"a worker process died, perhaps for lack of memory; give fewer than {workers} at a time"
         ) from None
+    except (KeyboardInterrupt, GeneratorExit):
+        if signals.received() not in (None, *([signal.SIGINT] if finish else [])):
+            # Whoever asked this process alone means them too.
+            for process in set(active_children()) - others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...], finish: bool) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if finish:
-        # Ctrl-C reaches every process; the parent stops the work between two jobs.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.serve_jobs(ctrl_c=not finish)
     if start is not None:
         start(*arguments)
+
+
+def _job(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    with signals.job():
+        return work(*arguments)
 
 
 def _end_with_parent() -> None:

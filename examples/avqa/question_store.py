@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from tqdm import tqdm
 from .encoders import EncodedText, Encoders
 from .errors import UserError
 from .files import sweep_temporaries, written_whole
+from .json_text import decoded
 
 CHUNK = 64
 SAVED = 64 * CHUNK
@@ -148,7 +151,7 @@ class QuestionStore:
             cache.mkdir(parents=True, exist_ok=True)
             sweep_temporaries(cache)
             with written_whole(path) as temporary:
-                save_file(encoded._asdict(), temporary, {_FIELD: field})
+                save_tensors(temporary, encoded._asdict(), {_FIELD: field})
         except OSError as error:
             raise UserError(
                 f"{cache}: encoded questions cannot be written there ({error}); name a folder with data.questions_cache"
@@ -186,17 +189,37 @@ class QuestionStore:
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
         dims, shapes = self._encoders.dims, [tuple(array.shape) for array in encoded]
+        kinds = all(array.is_floating_point() for array in encoded[:2]) and encoded.padding_mask.dtype == torch.bool
         count, length = len(texts), shapes[1][1] if len(shapes[1]) == 3 else 0
-        if shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
+        if not kinds or shapes != [(count, dims.question), (count, length, dims.words), (count, length)]:
             raise UserError(f"{path}: arrays of shapes {shapes} are not {count} encoded questions; delete it")
         return _Part(weights, texts, encoded)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def _about(path: Path) -> dict[str, str | list[str]]:
     try:
         with safe_open(path, framework="pt") as stored:
-            about: dict[str, str | list[str]] = json.loads((stored.metadata() or {})[_FIELD])
-        about["preset"]
+            about: dict[str, str | list[str]] = decoded((stored.metadata() or {})[_FIELD])
+        weights, texts = about["weights"], about["texts"]
+        if not (isinstance(about["preset"], str) and isinstance(weights, str | None) and isinstance(texts, list)):
+            raise ValueError("fields of another kind")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("texts that are none")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
     return about

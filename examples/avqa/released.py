@@ -5,7 +5,6 @@ A answers, D channels, E experts.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from .config import ModelConfig
 from .errors import UserError
 from .first_few import first_few
 from .model import QATiger
+from .torch_file import load_plain
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -125,13 +125,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"released_weights: no such file: {path}")
     try:
-        loaded: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    # torch raises RuntimeError for a broken archive; what it says is about pickles and trust, and of no help.
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else load_plain(path)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is cut off, or holds objects other than tensors, which are never unpickled; "
             "save its state dict alone with torch.save, or as .safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,10 +56,18 @@ def rendered_concerts(folder: Path | None, data: DataConfig, vocabulary: Vocabul
     for question in load_questions(annotations, vocabulary):
         truth.setdefault(question.video_id, {})[question.text] = question.answer
     paths = {video_id: videos / f"{video_id}.mp4" for video_id in truth}
-    found = {video_id: Concert(path, truth[video_id]) for video_id, path in paths.items() if path.is_file()}
+    found = {video_id: Concert(path, truth[video_id]) for video_id, path in paths.items() if _lies_in(videos, path)}
     if folder is not None and not found:
         raise UserError(f"concerts: {videos} holds no video of {annotations}; the same `concert` command again goes on")
     return found
+
+
+def _lies_in(videos: Path, path: Path) -> bool:
+    """Whether a video is there, and no link to a file elsewhere, which visitors would be sent."""
+    # A link may lead in a circle, or to a name that no file can have.
+    with suppress(OSError, RuntimeError):
+        return path.is_file() and path.resolve().parent == videos.resolve()
+    return False
 
 
 def common_questions(concerts: Sequence[Concert], most: int) -> list[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from .errors import UserError
-from .files import write_text
+from .files import sweep_temporaries, write_text
 from .published import published as published_figures
 from .report_chart import MOST, draw_report
 from .report_runs import Group, different, read_groups
@@ -53,6 +53,7 @@ def report(
     faults = _different(groups) + mismatches(groups, beside)
     if faults and not different_questions:
         raise UserError(f"{faults[0]}; --different_questions true sets them side by side all the same")
+    sweep_temporaries(out)
     picture = out / f"chart.{chart}"
     title = beside.title if beside and not faults else "Accuracy by question type"
     draw_report(picture, tables, theirs, title)

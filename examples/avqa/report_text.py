@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .published import Published
 from .report_runs import Group
-from .results import AccuracyRow, AccuracyTable
+from .results import AccuracyRow, AccuracyTable, markdown_row
 
 PUBLISHED = ", published"
 
@@ -55,7 +55,7 @@ def markdown(groups: Sequence[Group], beside: Published | None, faults: Sequence
         cells = [name, *([str(first.count if first else 0)] if alike else []), *shown]
         bold = any(row is not None and row.kind in ("modality", "total") for row in rows.values())
         lines.append([f"**{cell}**" for cell in cells] if bold else cells)
-    whole = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    whole = "".join(map(markdown_row, lines))
     notes = "\n".join(f"- {note}" for note in _notes(groups, beside, faults, alike))
     return f"# {_title(beside)}\n\n{whole}\n{notes}\n"
 

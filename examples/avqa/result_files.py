@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .annotations import Question, load_questions, load_vocabulary
 from .errors import UserError
-from .files import write_text
+from .files import sweep_temporaries, write_text
 from .results import AccuracyTable, Prediction, read_predictions, to_markdown, write_predictions, write_tables
 
 PREDICTIONS, TABLES, MARKDOWN = "predictions.csv", "table.json", "table.md"
@@ -23,7 +23,8 @@ def results_name(split: str, own: Path | None, annotations: Path | None) -> str:
     """
     if annotations is None or (own is not None and annotations.resolve() == own.resolve()):
         return split
-    return f"{annotations.resolve().parent.name}-{annotations.stem}".strip("-")
+    # A name of dots would be another folder.
+    return f"{annotations.resolve().parent.name}-{annotations.stem}".strip("-.") or "annotations"
 
 
 def check_same_questions(folder: Path, annotations: Path, answers: Path) -> None:
@@ -67,6 +68,7 @@ def write_results(
 
 def write_table(folder: Path, systems: Mapping[str, AccuracyTable], notes: Sequence[str] = ()) -> None:
     """Writes table.json and table.md."""
+    sweep_temporaries(folder)
     remove_table(folder)
     write_tables(folder / TABLES, systems)
     below = "".join(f"\n- {note}" for note in notes)

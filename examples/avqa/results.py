@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from math import fsum
 from pathlib import Path
 from statistics import stdev
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +24,8 @@ from examples.avqa.files import write_json, write_text
 RowKind = Literal["type", "modality", "total", "topic"]
 
 MODALITIES = {"A-Avg": "Audio", "V-Avg": "Visual", "AV-Avg": "Audio-Visual"}
+_MOST = 2**53
+"""Questions or runs: more is none of our numbers."""
 _COLUMNS = (
     "question_id",
     "video_id",
@@ -174,7 +176,12 @@ def to_markdown(systems: Mapping[str, AccuracyTable]) -> str:
     for row, others in _side_by_side(systems):
         cells = [row.name, str(row.count), *(other.cell for other in others)]
         lines.append([f"**{cell}**" for cell in cells] if row.kind in ("modality", "total") else cells)
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return "".join(map(markdown_row, lines))
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; nothing in a cell ends the cell or the line."""
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
 def tables_to_json(systems: Mapping[str, AccuracyTable]) -> dict[str, Any]:
@@ -212,11 +219,14 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes one line a question as CSV, in the order given."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
+    # Python quotes a carriage return, which ends a line for whoever reads, only where lines end by it.
+    quoting = csv.writer(lines, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(_COLUMNS)
     for prediction in predictions:
         q = prediction.question
         asked = (q.question_id, q.video_id, q.short_type, q.text, q.answer)
-        writer.writerow((*asked, prediction.predicted, repr(float(prediction.probability)), q.template, q.topic))
+        row = (*asked, prediction.predicted, repr(float(prediction.probability)), q.template, q.topic)
+        (quoting if any("\r" in field for field in row) else writer).writerow(row)
     write_text(path, lines.getvalue())
 
 
@@ -237,14 +247,19 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 def _row(fields: dict[str, Any]) -> AccuracyRow:
     row = AccuracyRow(**fields)
-    texts, wholes, numbers = (row.name, row.kind), (row.count, row.runs), (row.accuracy, row.std)
     if not (
-        all(isinstance(text, str) for text in texts)
-        and all(isinstance(whole, int) for whole in wholes)
-        and all(isinstance(number, float | int | None) for number in numbers)
+        isinstance(row.name, str)
+        and row.kind in get_args(RowKind)
+        and all(type(whole) is int and 0 <= whole <= _MOST for whole in (row.count, row.runs))
+        and all(number is None or _is_share(number) for number in (row.accuracy, row.std))
     ):
         raise TypeError(f"{fields} is not a row")
     return row
+
+
+def _is_share(value: object) -> bool:
+    """Whether it is a number in [0, 1]; the spread of such numbers is one too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _predictions(path: Path, reader: csv.DictReader[str]) -> Iterator[Prediction]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from .config import DataConfig
 from .encoders import Encoders
@@ -11,6 +10,7 @@ from .errors import UserError
 from .fit import SETTINGS, load_settings
 from .module import AVQAModule
 from .prepare import feature_dims
+from .typed import from_plain
 
 
 def load_data_config(run: Path) -> DataConfig:
@@ -19,13 +19,8 @@ def load_data_config(run: Path) -> DataConfig:
     Raises:
         UserError: the folder is no run.
     """
-    paths = ("answers", "train", "val", "test", "features", "weights", "questions_cache")
-    settings = load_settings(run)["data"]
-    fields: dict[str, Any] = {
-        name: Path(value) if name in paths and value is not None else value for name, value in settings.items()
-    }
     try:
-        return DataConfig(**fields)
+        return from_plain(DataConfig, load_settings(run)["data"])
     except TypeError as error:
         raise UserError(f"{run / SETTINGS} is of another version of this program ({error}); train again") from error
 

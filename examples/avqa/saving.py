@@ -3,6 +3,7 @@ best, and not in one step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes beside the target, then renames. An archive that is given a file does not hold its temporary name."""
         with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # Of a full disk torch says that a position was unexpected.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 class Checkpoints(Checkpoint):
@@ -37,10 +44,13 @@ class Checkpoints(Checkpoint):
         out: the run folder.
         monitor: the metric that chooses the best; the higher the better.
         steps: optimizer steps between two writings of last.ckpt within an epoch; None for none.
+        check: called before each writing; raises where the model is not worth it.
     """
 
-    def __init__(self, out: Path, monitor: str, steps: int | None) -> None:
-        self._out, self._monitor, self._steps = out, monitor, steps
+    def __init__(
+        self, out: Path, monitor: str, steps: int | None, check: Callable[[Trainer, LightningModule], None]
+    ) -> None:
+        self._out, self._monitor, self._steps, self._check = out, monitor, steps, check
         self._best: float | None = None
         self._saved_step = 0
 
@@ -67,7 +77,7 @@ class Checkpoints(Checkpoint):
             return
         last = batch_idx + 1 >= trainer.num_training_batches
         if not last and trainer.global_step % self._steps == 0:
-            self._save_last(trainer)
+            self._save_last(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves a new best."""
@@ -75,13 +85,15 @@ class Checkpoints(Checkpoint):
             return
         score = float(trainer.callback_metrics[self._monitor])
         if self._best is None or score > self._best:
+            self._check(trainer, pl_module)
             self._best = score
             trainer.save_checkpoint(self._out / BEST, weights_only=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves what the next epoch begins with."""
-        self._save_last(trainer)
+        self._save_last(trainer, pl_module)
 
-    def _save_last(self, trainer: Trainer) -> None:
+    def _save_last(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer, pl_module)
         self._saved_step = trainer.global_step
         trainer.save_checkpoint(self._out / LAST, weights_only=False)

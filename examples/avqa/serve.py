@@ -19,7 +19,7 @@ from .answering import DEFAULT_RUN, Asker
 from .config import NAMES
 from .errors import UserError
 from .rendered import rendered_concerts
-from .uploads import Limits, upload_folder
+from .uploads import Limits, Uploads, upload_folder
 
 
 def serve(
@@ -67,11 +67,14 @@ def serve(
     with upload_folder() as folder, _environment(settings(host, folder)), _ended_by_signals():
         from starlette.middleware import Middleware
 
-        from .guard import Guard
-        from .page import build_page, look
+        from .guard import Guard, Page
+        from .page import build_page, calls, look
         from .page_actions import PageActions
 
-        page = build_page(PageActions(asker, offered, limits), limits, f"{architecture}, run {run.resolve().name},")
+        uploads = Uploads(folder, limits.bytes_of_all)
+        actions = PageActions(asker, offered, limits, uploads)
+        page = build_page(actions, limits, f"{architecture}, run {run.resolve().name},")
+        guarded = Page(guarded_hosts(host), limits, uploads, calls(page))
         try:
             _, address, _ = page.launch(
                 server_name=f"[{host}]" if ":" in host else host,
@@ -90,7 +93,7 @@ def serve(
                 pwa=False,
                 num_workers=0,
                 state_session_capacity=64,
-                app_kwargs={"middleware": [Middleware(Guard, hosts=guarded_hosts(host))]},
+                app_kwargs={"middleware": [Middleware(Guard, page=guarded)]},
                 **look(),
             )
             print(f"Page: {address}\nCtrl-C stops it and removes what was uploaded.", flush=True)

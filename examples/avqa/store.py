@@ -32,7 +32,8 @@ class FeatureStore:
     """Reads the features that `pack` put together.
 
     What is loaded are views of the mapped file, without a copy: they are read when they are used, and processes share
-    them. Writing into them ends the process.
+    them. Writing into them ends the process, and so does reading what another program cuts off the file: its size is
+    looked at before each clip, so that this is told unless it happens at that very moment.
 
     Args:
         root: the store.
@@ -57,12 +58,13 @@ class FeatureStore:
         """One video.
 
         Raises:
-            UserError: the store does not hold it.
+            UserError: the store does not hold it, or was cut off since it was opened.
         """
         if video_id not in self.index.clips:
             raise UserError(f"{self._missing(video_id)}; {_MEND}")
         clip = self.index.clips[video_id]
         used = clip.frames if self.frames is None else min(clip.frames, self.frames)
+        self._check_whole()
         self._announce(clip)
         tensors = {}
         for modality, start in self.index.layout.starts(clip.frames).items():
@@ -102,6 +104,7 @@ class FeatureStore:
     def value_fault(self, video_id: str) -> Fault | None:
         """Whether the bytes of one video are still those that were packed."""
         clip = self.index.clips[video_id]
+        self._check_whole()
         data = memoryview(self._mapped)[clip.offset : clip.offset + self.index.layout.size(clip.frames)]
         if zlib.crc32(data) == clip.crc32:
             return None
@@ -126,6 +129,15 @@ class FeatureStore:
         if hasattr(mmap, "MADV_WILLNEED"):
             start = clip.offset - clip.offset % mmap.PAGESIZE
             self._mapped.madvise(mmap.MADV_WILLNEED, start, clip.offset + self.index.layout.size(clip.frames) - start)
+
+    def _check_whole(self) -> None:
+        # Of the file that is mapped, whatever has its name now.
+        size = self._mapped.size()
+        if size < self.index.bytes:
+            raise UserError(
+                f"{self.root / DATA} was cut off while it was read: {size} bytes are left of {self.index.bytes}; "
+                f"delete {self.root} and pack again"
+            )
 
     def _missing(self, video_id: str) -> str:
         left_out = self.index.left_out.get(video_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .encoders.base import MODALITIES, Modality
 from .errors import UserError
 from .files import write_json
+from .json_text import decoded
 
 DATA, INDEX, JOURNAL = "features.bin", "store.json", "packing.jsonl"
 FORMAT = 1
@@ -70,7 +71,7 @@ class Layout:
     def arrays(self, data: bytearray, frames: int) -> dict[Modality, npt.NDArray[Any]]:
         """The modalities of a clip within its bytes."""
         return {
-            modality: np.frombuffer(data, stored.dtype, frames * int(np.prod(stored.shape)), start).reshape(
+            modality: np.frombuffer(data, stored.dtype, frames * math.prod(stored.shape), start).reshape(
                 frames, *stored.shape
             )
             for (modality, stored), start in zip(self._ordered(), self.starts(frames).values(), strict=True)
@@ -81,7 +82,7 @@ class Layout:
 
     def _bytes(self, modality: Modality, frames: int) -> int:
         stored = self.modalities[modality]
-        return frames * int(np.prod(stored.shape)) * np.dtype(stored.dtype).itemsize
+        return frames * math.prod(stored.shape) * np.dtype(stored.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,15 @@ class StoreIndex:
         """
         path = root / INDEX
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = decoded(path.read_bytes())
             if value["format"] != FORMAT:
                 raise UserError(f"{path} is of format {value['format']}, this program reads {FORMAT}; pack again")
             layout = Layout({name: _modality(value["modalities"][name]) for name in MODALITIES})
-            clips = {video_id: _clip(clip) for video_id, clip in value["clips"].items()}
-            index = cls(value["settings"], layout, clips, value["left_out"], value["sources"])
+            clips = {video_id: clip_from_json(clip) for video_id, clip in value["clips"].items()}
+            settings, left_out, sources = value["settings"], value["left_out"], value["sources"]
+            if not (isinstance(settings, dict) and isinstance(sources, str) and _are_texts(left_out)):
+                raise ValueError("settings, sources or left_out are of another kind")
+            index = cls(settings, layout, clips, left_out, sources)
             if index.bytes != value["bytes"]:
                 raise ValueError(f"clips end at {index.bytes}, not at {value['bytes']}")
         except FileNotFoundError:
@@ -147,7 +151,14 @@ def _modality(value: dict[str, Any]) -> StoredModality:
     return StoredModality(value["dtype"], tuple(_whole(size, 1) for size in value["shape"]))
 
 
-def _clip(value: dict[str, Any]) -> StoredClip:
+def clip_from_json(value: Any) -> StoredClip:
+    """The clip that was written as `value`.
+
+    Raises:
+        ValueError: a number that cannot be.
+        KeyError: one lacks.
+        TypeError: it is no object.
+    """
     frames = _whole(value["frames"], 1)
     offset, real = _whole(value["offset"], 0), _whole(value["real"], 1)
     if real > frames or offset % PAGE:
@@ -155,7 +166,11 @@ def _clip(value: dict[str, Any]) -> StoredClip:
     return StoredClip(offset, frames, real, _whole(value["crc32"], 0))
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
 def _whole(value: Any, least: int) -> int:
-    if type(value) is not int or value < least:
-        raise ValueError(f"{value!r} is no whole number of at least {least}")
+    if type(value) is not int or not least <= value < 2**63:
+        raise ValueError(f"{value!r:.40} is no whole number of at least {least}")
     return value

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -22,6 +21,7 @@ from .config import DataConfig, ModelConfig, TrainerConfig
 from .errors import UserError
 from .saving import LAST, WholeCheckpoints
 from .shard import find_shard
+from .torch_file import load_plain
 
 TENSORBOARD = "tensorboard"
 
@@ -119,7 +119,7 @@ def _trainer(
             **others,
             **config.options,
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:  # of many kinds: each of Lightning's parts looks at its own options
         raise UserError(f"trainer: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
 
 
@@ -127,7 +127,12 @@ def _steps_done(last: Path) -> int | None:
     """The optimizer steps of a checkpoint, or None where there is none."""
     if not last.exists():
         return None
-    steps: int = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    try:
+        steps = load_plain(last, mmap=True, checksums=False)["global_step"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{last} is no checkpoint of this program ({error}); delete it to train anew") from error
+    if type(steps) is not int or steps < 0:
+        raise UserError(f"{last} tells no number of steps; delete it to train anew")
     return steps
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from os import getpid
 from pathlib import Path
 from threading import Lock
 
@@ -18,8 +20,11 @@ from .media import probe
 
 KEPT_S = 3600
 """After so many seconds an uploaded file is removed, whoever holds it."""
+KEPT_FILES = 16
+"""So many of the largest files lie there at once."""
 MB = 2**20
 """As Gradio counts, too."""
+_MOST_FILES, _MOST_HELD = 1000, 256
 _PREFIX = "gaussian-moe-serve-"
 
 
@@ -48,6 +53,11 @@ class Limits:
         """Size of a file."""
         return self.megabytes * MB
 
+    @property
+    def bytes_of_all(self) -> int:
+        """Size of all files of visitors together."""
+        return KEPT_FILES * self.bytes
+
     def check(self, video: Path) -> None:
         """Reads a file's header, before anything of it is decoded.
 
@@ -71,25 +81,77 @@ class Limits:
 
 
 class Uploads:
-    """Which visitor holds which uploaded file. A file has one path, by its content: two visitors may hold the same."""
+    """Which visitor holds which uploaded file. A file has one path, by its content: two visitors may hold the same.
 
-    def __init__(self) -> None:
-        self._held: dict[str, Path] = {}
+    Args:
+        folder: where files that are uploaded lie, each in a folder that is named by its content; beside them copies of
+            the page's own files.
+        most_bytes: of all files of visitors together; beyond that no further one is taken.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self.folder = folder.resolve()
+        self._most_bytes = most_bytes
+        self._held: OrderedDict[str, Path] = OrderedDict()
+        self._own: set[Path] = set()
         self._lock = Lock()
 
-    def hold(self, session: str, video: Path | None) -> Path | None:
-        """Gives a visitor another file, or none; returns the file that nobody holds any more, now removed."""
+    def own(self, copy: Path) -> None:
+        """Marks a file as the page's own: no visitor's leaving removes it."""
         with self._lock:
-            before = self._held.pop(session, None)
+            self._own.add(copy.resolve())
+
+    def contains(self, path: str) -> bool:
+        """Whether a path is that of a file in one of the folder's folders, wherever links lead; it may be gone."""
+        try:
+            parts = Path(os.path.realpath(path)).relative_to(self.folder).parts
+        # A NUL, or no text at all.
+        except ValueError:
+            return False
+        return len(parts) == 2
+
+    def hold(self, session: str, video: Path | None) -> list[Path]:
+        """Gives a visitor another file, or none; returns the files that nobody holds any more, now removed."""
+        with self._lock:
+            left = [self._held.pop(session, None)]
             if video is not None:
                 self._held[session] = video
-            if before is None or before in self._held.values():
-                return None
-            before.unlink(missing_ok=True)
-            # The folder is named by the content, and the same content may have been uploaded under two names.
+            if len(self._held) > _MOST_HELD:
+                left.append(self._held.popitem(last=False)[1])
+            return [path for path in left if path is not None and self._removed(path)]
+
+    def _removed(self, path: Path) -> bool:
+        # Nothing but what was uploaded, whatever a request has named.
+        if path in self._held.values() or path.resolve() in self._own or not self.contains(str(path)):
+            return False
+        with suppress(OSError):
+            path.unlink()
+        # The folder is named by the content, and the same content may have been uploaded under two names.
+        with suppress(OSError):
+            path.parent.rmdir()
+        return True
+
+    def room(self, size: int) -> bool:
+        """Whether there is room for `size` bytes more; files that are too old are removed before."""
+        used = count = 0
+        for path in list(self.folder.rglob("*")):
+            # Another request may remove it at the same moment.
             with suppress(OSError):
-                before.parent.rmdir()
-            return before
+                found = path.stat()
+                if path.is_dir() or path in self._own:
+                    continue
+                if time.time() - found.st_ctime > KEPT_S:
+                    path.unlink()
+                else:
+                    used, count = used + found.st_size, count + 1
+        return used + size <= self._most_bytes and count < _MOST_FILES
+
+    def sweep(self) -> None:
+        """Removes what uploads that were broken off left: files that lie in no folder. None may be running."""
+        for path in self.folder.iterdir():
+            with suppress(OSError):
+                if not path.is_dir():
+                    path.unlink()
 
 
 @contextmanager
@@ -100,5 +162,5 @@ def upload_folder() -> Iterator[Path]:
         if named and not process_runs(int(named[1])):
             # Another user's folder of that name cannot be removed, and stays.
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{getpid()}-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as folder:
         yield Path(folder)

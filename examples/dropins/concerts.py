@@ -123,6 +123,8 @@ def _features(path: Path, scenes: list[Scene], workers: int | None) -> Tensor:
             kept = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise UserError(f"{path} cannot be read ({error}); delete it") from error
+        if not isinstance(kept, np.ndarray):
+            raise UserError(f"{path} is an archive, and no array; delete it")
         if kept.shape[1:] != shape:
             raise UserError(f"{path} holds {kept.shape}, expected [N, {shape[0]}, {shape[1]}]; delete it")
         if len(kept) >= len(scenes):

@@ -55,6 +55,12 @@ def window(pair, length, first_ptr, last_ptr):
 
 
 @triton.jit
+def share_start(num_blocks, chunk, num_chunks):
+    """Where a chunk begins that shares the blocks with others. Of blocks times chunks 32 bits may be too few."""
+    return num_blocks // num_chunks * chunk + tl.minimum(chunk, num_blocks % num_chunks)
+
+
+@triton.jit
 def fold(block, KEEP: tl.constexpr, FOLD: tl.constexpr, ROWS: tl.constexpr):
     """[BLOCK_T, BLOCK_H] -> [KEEP * ROWS, BLOCK_H]: rows r = ((i KEEP + k) FOLD + f) ROWS + j added over i and f."""
     BLOCK_T: tl.constexpr = block.shape[0]
@@ -146,8 +152,8 @@ def pool_forward_kernel(
     # The window is cut and not the clip: the chunks share the work however narrow the Gaussian is.
     num_blocks = tl.cdiv(last - first, BLOCK_T)
     num_chunks = tl.num_programs(1)
-    chunk_start = num_blocks * chunk // num_chunks
-    chunk_end = num_blocks * (chunk + 1) // num_chunks
+    chunk_start = share_start(num_blocks, chunk, num_chunks)
+    chunk_end = share_start(num_blocks, chunk + 1, num_chunks)
 
     expert = tl.load(indices_ptr + pair).to(tl.int64)
     hidden = hidden_block * BLOCK_H + tl.arange(0, BLOCK_H)
@@ -190,8 +196,8 @@ def pool_forward_kernel(
             x = tl.load(x_ptrs, mask=counted[:, None] & inside[None, :], other=0.0)
             w = tl.load(w_ptrs, mask=inside[:, None] & (hidden < hidden_dim)[None, :], other=0.0)
             preact = add_product(x, w, preact, PRECISION)
-            x_ptrs += BLOCK_D * frames_dim_stride
-            w_ptrs += BLOCK_D * weight1_dim_stride
+            x_ptrs += BLOCK_D * tl.cast(frames_dim_stride, tl.int64)
+            w_ptrs += BLOCK_D * tl.cast(weight1_dim_stride, tl.int64)
         if bits_ptr is not None:
             num_words = (hidden_dim + 31) // 32
             word = hidden_block * (BLOCK_H // 32) + tl.arange(0, BLOCK_H // 32)

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from ..gaussian_weights.kernel import clip_length, frame_times
-from .kernel import add_product, narrow, window
+from .kernel import add_product, narrow, share_start, window
 
 
 @triton.jit
@@ -154,6 +154,7 @@ def backward_frames_kernel(
                 back = add_product(narrow(passed, element), w, back, PRECISION)
                 words_ptrs += BLOCK_H // 32
                 upstream_ptrs += BLOCK_H
+                # 32 bits do: what lies further apart was copied. 64 would spill registers on sm_90.
                 w_ptrs += BLOCK_H * weight1_hidden_stride
             weight_ptrs = (
                 weights_ptr
@@ -336,8 +337,8 @@ def backward_experts_kernel(
         length = clip_length(clip, num_frames, lengths_ptr)
         first, last = window(pair, length, first_ptr, last_ptr)
         num_blocks = tl.cdiv(last - first, BLOCK_T)
-        chunk_first = first + num_blocks * chunk // num_chunks * BLOCK_T
-        chunk_last = tl.minimum(first + num_blocks * (chunk + 1) // num_chunks * BLOCK_T, last)
+        chunk_first = first + share_start(num_blocks, chunk, num_chunks) * BLOCK_T
+        chunk_last = tl.minimum(first + share_start(num_blocks, chunk + 1, num_chunks) * BLOCK_T, last)
         sequence_ptr = frames_ptr + clip * frames_clip_stride + stream.to(tl.int64) * frames_stream_stride
         pair_weights_ptr = weights_ptr + clip * weights_clip_stride + routed * weights_routed_stride
         for frame_start in range(chunk_first, chunk_last, BLOCK_T):

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..gaussian_weights.launch import frame_rows, on_device_of, weights_backward, weights_forward, windows
 from . import configs, kernel, kernel_backward
 from .configs import blocks
-from .layout import laid_out, rounded
+from .layout import laid_out, near, rounded
 
 ROUTE_BLOCK = 1024
 _SPLITS = 16  # A split costs as much memory as all of W1 in float32.
@@ -151,7 +151,7 @@ def pool_backward(
     target = configs.target(device)
     kind, granule = configs.kind(frames.dtype, target), configs.granule(target)
     given_sizes, (D, H) = (H, D), (rounded(D, granule), rounded(H, granule))
-    frames, weight1 = laid_out(frames, (D,), granule), laid_out(weight1, (H, D), granule)
+    frames, weight1 = laid_out(frames, (D,), granule), near(laid_out(weight1, (H, D), granule))
     bias1, g = laid_out(bias1, (H,), granule), _in_rows(g)
     grad_state = laid_out(grad_state.to(wide), (H,), granule).contiguous()
     pairs, starts, masks = _route(indices, E)

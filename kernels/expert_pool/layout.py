@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+MOST_ROWS = 256
+"""Of a block."""
+
 
 def rounded(size: int, granule: int) -> int:
     """The next multiple."""
@@ -34,3 +37,8 @@ def laid_out(x: Tensor, sizes: tuple[int, ...], granule: int) -> Tensor:
     if strides[-1] == 1 and not any(stride % granule for stride in strides[:-1]) and x.data_ptr() % 16 == 0:
         return x
     return x.clone(memory_format=torch.contiguous_format)
+
+
+def near(x: Tensor) -> Tensor:
+    """x, copied where its rows lie so far apart that a step over a block of them does not go into 32 bits."""
+    return x if x.stride(-2) * MOST_ROWS < 2**31 else x.contiguous()

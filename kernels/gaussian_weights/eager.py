@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .windows import narrowest
+
 
 def frame_padding(
     lengths: Tensor | None,  # [B] int
@@ -61,6 +63,7 @@ def weights_forward(
     if num_frames == 0 or centers.numel() == 0:
         return centers.new_zeros(*centers.shape, num_frames)
     places, padding = frame_places(centers, times, lengths, num_frames), frame_padding(lengths, padding, num_frames)
+    stds = narrowest(stds)
     return _weights(centers, stds, nearest_times(centers, places, padding), places, padding)
 
 
@@ -77,7 +80,7 @@ def weights_backward(
     if num_frames == 0 or centers.numel() == 0:
         return torch.zeros_like(centers), torch.zeros_like(stds)
     places, padding = frame_places(centers, times, lengths, num_frames), frame_padding(lengths, padding, num_frames)
-    nearest = nearest_times(centers, places, padding)
+    nearest, stds = nearest_times(centers, places, padding), narrowest(stds)
     # Where a weight is 0 (padding, clips without a frame) what it is multiplied with may be anything.
     weighted = grad * _weights(centers, stds, nearest, places, padding)
     first, second = _offsets(centers, stds, nearest, places)

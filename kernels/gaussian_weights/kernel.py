@@ -24,7 +24,7 @@ import triton.language as tl
 @triton.jit
 def clip_length(clip, num_frames, lengths_ptr):
     """How many frames at the start of the clip may be valid: its length, or T where lengths are not given."""
-    return num_frames if lengths_ptr is None else tl.minimum(tl.load(lengths_ptr + clip).to(tl.int32), num_frames)
+    return num_frames if lengths_ptr is None else tl.minimum(tl.load(lengths_ptr + clip), num_frames).to(tl.int32)
 
 
 @triton.jit
@@ -49,9 +49,16 @@ def frame_times(frame, length, times_ptr, padding_ptr, dtype: tl.constexpr):
 
 
 @triton.jit
+def one_per(std):
+    """1 / std, of a std so small that it overflows one that does not: either way only the nearest frame is seen."""
+    floor: tl.constexpr = 2.0**-1020 if std.dtype.is_fp64() else 2.0**-124
+    return 1.0 / tl.where(tl.abs(std) < floor, floor, std)
+
+
+@triton.jit
 def gaussian_weight(time, nearest, center, std):
     """g = exp(((nearest - center)^2 - (time - center)^2) / (2 std^2)), exactly 1 at the nearest frame's time."""
-    per_std = 1.0 / std
+    per_std = one_per(std)
     drop = ((time - nearest) * per_std) * (((time - center) + (nearest - center)) * per_std)
     # Frames whose distances round to the same number may stand nearer than the nearest; NaN is not below 0 and stays.
     drop = tl.where(drop < 0.0, 0.0, drop)
@@ -61,7 +68,7 @@ def gaussian_weight(time, nearest, center, std):
 @triton.jit
 def gaussian_weight_slopes(time, nearest, center, std):
     """Derivatives of the weight by center and by std."""
-    per_std = 1.0 / std
+    per_std = one_per(std)
     from_nearest = (time - nearest) * per_std
     drop = from_nearest * (((time - center) + (nearest - center)) * per_std)
     weight = gaussian_weight(time, nearest, center, std)

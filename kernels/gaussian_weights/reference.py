@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .windows import WINDOWS
+from .windows import fall, height, narrowest
 
 
 def gaussian_weights_reference(
@@ -21,24 +21,24 @@ def gaussian_weights_reference(
 ) -> Tensor:  # [B, K, T]
     """`g_t = exp(l_t - max_j l_j)` with `l_t = -(t - center)^2 / (2 std^2)` over the frames that are not padding.
 
-    The exponent is shifted before it is taken, so no frame grid can make it 0/0. Of equal maxima the first takes
-    the gradient. A clip with no valid frame has weights 0 and gradient 0. Other windows have another l_t;
-    normalized to "sum" a window's weights sum to 1, with "none" they are `exp(l_t)`.
+    The exponent is shifted before it is taken, so no frame grid can make it 0/0, and no std an overflow. Of equal
+    maxima the first takes the gradient. A clip with no valid frame has weights 0 and gradient 0. Other windows have
+    another l_t; normalized to "sum" a window's weights sum to 1, with "none" they are `exp(l_t)`.
     """
     if times.shape[-1] == 0:
         return centers.unsqueeze(-1) * times.unsqueeze(-2)
-    offset = (times.unsqueeze(-2) - centers.unsqueeze(-1)) / stds.unsqueeze(-1)
-    height = WINDOWS[window](offset)
-    if padding is not None:
-        height = height.masked_fill(padding.unsqueeze(-2), -torch.inf)
+    places, centers, stds = times.unsqueeze(-2), centers.unsqueeze(-1), narrowest(stds).abs().unsqueeze(-1)
+    hidden = None if padding is None else padding.unsqueeze(-2)
     if normalization == "none":
-        return height.exp()
-    nearest = height.detach().argmax(dim=-1, keepdim=True)
-    peak = height.gather(-1, nearest)
-    if padding is not None:
-        # Where every frame is padding the peak is -inf too, and -inf - -inf would be NaN.
-        peak = peak.masked_fill(padding.all(dim=-1)[..., None, None], 0.0)
-    weights = (height - peak).exp()
+        weights = height(window, places, centers, stds).exp()
+        return weights if hidden is None else weights.masked_fill(hidden, 0.0)
+    distance = (places - centers).detach().abs()
+    if hidden is not None:
+        distance = distance.masked_fill(hidden, torch.inf)
+    nearest = places.expand_as(distance).gather(-1, distance.argmin(dim=-1, keepdim=True))
+    weights = fall(window, places, nearest, centers, stds).exp()
+    if hidden is not None:
+        weights = weights.masked_fill(hidden, 0.0)
     return weights * reciprocal(weights.sum(-1, keepdim=True)) if normalization == "sum" else weights
 
 

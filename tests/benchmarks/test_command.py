@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +91,22 @@ def test_no_suite_asks_for_the_same_case_twice(device: str) -> None:
         cases = [experiment.case for experiment in experiments([name], device)]
         assert len(cases) == len(set(cases))
     assert experiments(default_suites(device), device)
+
+
+def test_a_signal_that_asks_it_to_end_stops_it_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(command, "_table", lambda options: os.kill(os.getpid(), signal.SIGTERM))
+    assert command.main(["table"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "stopped; what is recorded stays\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_the_disk_refuses_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert command.main(["plot", "--out", str(tmp_path / "file" / "charts")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert str(tmp_path / "file") in error
+    assert error.count("\n") == 1

@@ -97,7 +97,7 @@ def test_a_question_with_dollars_is_no_formula(tmp_path: Path, tiny_run: Path, v
     module, encoders = load_model(tiny_run), load_encoders("small")
     _, looked = ask(module, encoders, encode_clip(video, encoders), "How many")
     still = np.zeros((2, 8, 8, 3), np.uint8)
-    draw_answer(tmp_path / "out.png", still, np.zeros(32000, np.float32), r"is $\foo$ it", [("yes", 0.5)], looked)
+    draw_answer(tmp_path / "out.png", still, np.zeros(32000, np.float32), r"is $\foo$ it", [(r"$\foo$", 0.5)], looked)
     assert (tmp_path / "out.png").exists()
 
 
@@ -195,8 +195,8 @@ def test_a_longer_video_is_cut_as_the_run_was_tested(
     # Features on disk are in half precision.
     assert probability == pytest.approx(wanted.probability, abs=2e-3)
     assert "the first 2 of 5 seconds" in shown
-    _, frames, sound, *_, cut = drawn[0]
-    assert (len(frames), len(sound), cut) == (2, 32000, "the first 2 of 5 seconds")  # type: ignore[arg-type]  # of several types
+    _, frames, sound, *_, cut, seconds = drawn[0]
+    assert (len(frames), len(sound), cut, seconds) == (2, 32000, "the first 2 of 5 seconds", 2)  # type: ignore[arg-type]  # of several types
 
 
 def test_the_whole_of_the_longer_video_has_another_answer(tested: Path, long_video: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from examples.avqa import batches
 from examples.avqa.annotations import Question
 from examples.avqa.batches import GlobalBatches, PatientLoader
 from examples.avqa.data import NO_ANSWER, AVQADataset, ClipSampler, Item
+from examples.avqa.errors import UserError, told
 from examples.avqa.module import mean_loss
 from examples.avqa.question_mean import QuestionMean
 
@@ -102,3 +104,38 @@ def test_a_mean_over_questions_weighs_them_alike_and_keeps_nan(parts: Sequence[t
         mean.update(torch.tensor(value), torch.tensor(count))
     wanted = sum(value * count for value, count in parts) / sum(count for _, count in parts)
     assert float(mean.compute()) == pytest.approx(wanted, nan_ok=True)
+
+
+class _Dies(AVQADataset):
+    """Ends the process that reads."""
+
+    def __getitem__(self, numbers: Sequence[int]) -> Item:
+        os._exit(1)
+
+
+class _Lacks(AVQADataset):
+    """Misses what it reads."""
+
+    def __getitem__(self, numbers: Sequence[int]) -> Item:
+        raise UserError("a.npy: missing; extract the video again")
+
+
+def _loaded(dataset: AVQADataset, workers: int) -> list[Any]:
+    batches = GlobalBatches(_sampler(7), 2)
+    return list(PatientLoader(dataset, batches, lambda items: items, seed=0, num_workers=workers))  # type: ignore[arg-type,return-value]  # no batch is reached
+
+
+def test_a_dead_worker_is_told_in_one_line() -> None:
+    with pytest.raises(RuntimeError) as died:
+        _loaded(_Dies(_questions(7), None), 1)
+    line = told(died.value)
+    assert line is not None
+    assert line.startswith("a process that reads batches died")
+    assert "data.workers" in line
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_worker_cannot_read_is_told_as_it_is(workers: int) -> None:
+    with pytest.raises(UserError) as lacking:
+        _loaded(_Lacks(_questions(7), None), workers)
+    assert str(lacking.value) == "a.npy: missing; extract the video again"

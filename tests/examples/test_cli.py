@@ -203,6 +203,7 @@ BAD_FITS: dict[str, tuple[Callable[[TinyData], None], list[str], str]] = {
     "trainer option": (_nothing, ["--trainer.options", '{"epochs": 3}'], "'epochs'"),
     "rate": (_nothing, ["--optimizer.lr", "-1"], "optimizer.lr must be above 0"),
     "rate of nothing": (_nothing, ["--optimizer.lr", ".nan"], "optimizer.lr must be above 0"),
+    "endless rate": (_nothing, ["--optimizer.lr", "1e38"], "optimizer.lr must be above 0 and at most 1e+30, got 1e+38"),
     "betas": (_nothing, ["--optimizer.betas", "[0.9, 1.0]"], "optimizer.betas must be in [0, 1)"),
     "decay": (_nothing, ["--optimizer.weight_decay", "-1"], "optimizer.weight_decay"),
     "step": (_nothing, ["--optimizer.step_epochs", "0"], "optimizer.step_epochs"),

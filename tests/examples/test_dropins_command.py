@@ -89,6 +89,10 @@ def test_a_cache_that_is_none_is_named(cache: Path) -> None:
     (cache / "concerts_train.npy").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"concerts_train\.npy cannot be read .*; delete it"):
         load_concerts(cache, {"train": 2})
+    np.savez(cache / "concerts_train.npz", a=np.zeros(2))
+    (cache / "concerts_train.npz").rename(cache / "concerts_train.npy")
+    with pytest.raises(UserError, match=r"concerts_train\.npy is an archive, and no array; delete it"):
+        load_concerts(cache, {"train": 2})
     np.save(cache / "concerts_train.npy", np.zeros((2, 30, 7), np.float16))
     with pytest.raises(UserError, match=r"holds \(2, 30, 7\), expected \[N, 30, 256\]; delete it"):
         load_concerts(cache, {"train": 2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +86,14 @@ def test_a_rerun_does_only_what_is_missing(
     out = tmp_path / "out"
     encoded: list[str] = []
 
-    def interrupted(path: Path, encoders: Encoders, length: Length) -> ClipFeatures:
+    def interrupted(
+        path: Path, encoders: Encoders, length: Length, on_frame: Callable[[int, int], None]
+    ) -> ClipFeatures:
         if path.stem == "b" and "b" not in encoded:
             encoded.append("b")
             raise KeyboardInterrupt
         encoded.append(path.stem)
-        return encode_clip(path, encoders, length)
+        return encode_clip(path, encoders, length, on_frame)
 
     monkeypatch.setattr(extract_module, "encode_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):

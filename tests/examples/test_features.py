@@ -220,6 +220,31 @@ def test_nothing_is_unpickled(folder: FeatureFolder, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("name", ["..", "../v", "/v", "a/../../v", "", ".", "..\\v", "v\0", "\ud800", "v" * 256])
+def test_folders_lie_in_that_of_the_features(tmp_path: Path, name: str) -> None:
+    """A config or a store names them, and features are written there."""
+    with pytest.raises(UserError, match=r"folders: video is in .*; name a folder inside"):
+        FeatureFolder(tmp_path, FOLDERS | {"video": name})
+
+
+def test_a_folder_in_a_folder_is_inside(tmp_path: Path) -> None:
+    assert (
+        FeatureFolder(tmp_path, FOLDERS | {"video": "clip/v"}).path("a", "video") == tmp_path / "clip" / "v" / "a.npy"
+    )
+
+
+@pytest.mark.parametrize("video_id", ["a" * 216, "ä" * 108, "a\udcff"])
+def test_an_id_that_no_file_can_have_is_told(folder: FeatureFolder, video_id: str) -> None:
+    for read in (folder.index, folder.load, folder.complete):
+        with pytest.raises(UserError, match=r"a file's name has room for 215|no text in UTF-8; rename the file"):
+            read(video_id)
+
+
+def test_the_longest_id_can_be_written(folder: FeatureFolder) -> None:
+    folder.save(_features(3), _record("a" * 215, 3))
+    assert folder.complete("a" * 215) is not None
+
+
 @pytest.mark.parametrize("video_id", ["../a", "/etc/passwd", "x/../../a", "..", ".", "", "c:\\a", "..\\a", ".hidden"])
 def test_ids_that_leave_the_folder_are_refused(folder: FeatureFolder, video_id: str) -> None:
     with pytest.raises(UserError, match="no plain file name"):
@@ -282,3 +307,28 @@ def test_what_was_checked_need_not_be_kept(folder: FeatureFolder, monkeypatch: p
     monkeypatch.setattr("examples.avqa.features.write_json", refused)
     folder.check_values(["a"])
     assert not (folder.root / "checked.json").exists()
+
+
+def test_a_file_that_is_shortened_while_it_is_read_is_told(
+    folder: FeatureFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder.path("a", "patches")
+    read = np.lib.format.read_array
+
+    def shortened(file: Any, **options: Any) -> Any:
+        if Path(file.name) == path:
+            # The header was read, and promised more.
+            with path.open("r+b") as other:
+                other.truncate(path.stat().st_size - 1)
+        return read(file, **options)
+
+    monkeypatch.setattr(np.lib.format, "read_array", shortened)
+    with pytest.raises(UserError, match=r"a\.npy: truncated or no array of numbers"):
+        folder.load("a")
+
+
+def test_a_file_of_another_width_than_was_checked_is_told(folder: FeatureFolder) -> None:
+    folder.check(["a"], DIMS)
+    path = _overwrite(folder, "video", np.zeros((3, 9), np.float32))
+    with pytest.raises(UserError, match=rf"{path.name}: shape \[3, 9\], it was changed after it was checked"):
+        folder.load("a")

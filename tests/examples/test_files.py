@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from examples.avqa import files
-from examples.avqa.files import process_runs, sweep_temporaries, write_text, written_whole
+from examples.avqa.files import (
+    process_runs,
+    sweep_temporaries,
+    write_array,
+    write_text,
+    written_whole,
+)
+from examples.avqa.question_store import save_tensors
+from examples.avqa.saving import WholeCheckpoints
 
 
 def _names(folder: Path) -> list[str]:
@@ -58,3 +70,35 @@ def test_what_dead_processes_left_is_swept_up_and_nothing_else(tmp_path: Path) -
         sweep_temporaries(tmp_path)
         assert not kept.exists()
     sweep_temporaries(tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ["text", "array", "checkpoint", "questions"])
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / {"text": "a.txt", "array": "a.npy", "checkpoint": "last.ckpt", "questions": "a.safetensors"}[kind]
+    path.write_text("old")
+    pid = os.fork()
+    if pid == 0:
+        code = 3
+        try:
+            # As a full disk, without needing one: no file may be larger.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+            _write(path, kind)
+        except OSError as error:
+            code = 2 if error.filename == str(path) and error.errno == errno.EFBIG else 4
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+    assert path.read_text() == "old"
+    assert _names(tmp_path) == [path.name]
+
+
+def _write(path: Path, kind: str) -> None:
+    if kind == "text":
+        write_text(path, "x" * 100_000)
+    elif kind == "array":
+        write_array(path, np.zeros(100_000))
+    elif kind == "checkpoint":
+        WholeCheckpoints().save_checkpoint({"weight": torch.zeros(100_000)}, path)
+    else:
+        with written_whole(path) as temporary:
+            save_tensors(temporary, {"weight": torch.zeros(100_000)}, {})

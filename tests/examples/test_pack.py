@@ -240,6 +240,20 @@ def test_a_full_disk_is_told_before_anything_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["features.bin", "packing.jsonl"])
+def test_nothing_is_written_through_a_link(features: Path, out: Path, tmp_path: Path, name: str) -> None:
+    """A store from elsewhere may hold one that leads to a file of the user's."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    out.mkdir()
+    (out / "packing.jsonl").write_text("")
+    (out / name).unlink(missing_ok=True)
+    (out / name).symlink_to(mine)
+    with pytest.raises(UserError, match=rf"{name} is a link; delete"):
+        pack(features, out)
+    assert mine.read_text() == "mine"
+
+
 def test_out_is_nothing_else(features: Path, out: Path, own: TinyData) -> None:
     with pytest.raises(UserError, match="not empty and holds no store"):
         pack(features, own.root)

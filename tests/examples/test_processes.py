@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from examples.avqa.errors import UserError
-from examples.avqa.files import process_runs
+from examples.avqa.files import process_runs, written_whole
 from examples.avqa.processes import cores, each_done
 
 _added = 0
@@ -84,3 +85,40 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         _wait_for(lambda: told.exists() and bool(told.read_text()))
         parent.kill()
     _wait_for(lambda: not process_runs(int(told.read_text())))
+
+
+def _note_and_wait(folder: str) -> None:
+    with written_whole(Path(folder) / "a.txt") as temporary:
+        temporary.write_text("half")
+        time.sleep(60)
+
+
+_STARTS_AND_CLEANS_UP = """
+import sys
+from examples.avqa.processes import each_done
+from examples.avqa.signals import stoppable
+from tests.examples.test_processes import _note_and_wait
+
+if __name__ == "__main__":
+    try:
+        with stoppable():
+            list(each_done(_note_and_wait, [(sys.argv[1],)] * 3, 1))
+    except KeyboardInterrupt:
+        sys.exit(5)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [False, True], ids=["the parent alone", "all of them"])
+def test_workers_clean_up_when_they_are_asked_to_end(tmp_path: Path, group: bool) -> None:
+    script, folder = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(_STARTS_AND_CLEANS_UP)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, script, folder], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as parent:
+        _wait_for(lambda: folder.exists() and any(folder.iterdir()))
+        (os.killpg if group else os.kill)(parent.pid, signal.SIGTERM)
+        _, error = parent.communicate(timeout=30)
+    assert (parent.returncode, error) == (5, "")
+    assert list(folder.iterdir()) == []

@@ -48,8 +48,9 @@ def asker(tiny_run: Path) -> Asker:
 
 
 @pytest.fixture
-def actions(asker: Asker, concerts: Path) -> PageActions:
-    return PageActions(asker, rendered_concerts(concerts, asker.data, VOCABULARY), Limits(megabytes=1, seconds=5))
+def actions(asker: Asker, concerts: Path, tmp_path: Path) -> PageActions:
+    offered = rendered_concerts(concerts, asker.data, VOCABULARY)
+    return PageActions(asker, offered, Limits(megabytes=1, seconds=5), Uploads(tmp_path, 2**24))
 
 
 @pytest.fixture
@@ -164,15 +165,100 @@ def test_another_upload_takes_the_place(actions: PageActions, upload: Path, tmp_
     assert other.exists()
 
 
-def test_a_file_that_two_hold_stays(upload: Path) -> None:
-    uploads = Uploads()
+def test_a_file_that_two_hold_stays(upload: Path, tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, 2**24)
     uploads.hold("one", upload)
     uploads.hold("two", upload)
-    assert uploads.hold("one", None) is None
+    assert uploads.hold("one", None) == []
     assert upload.exists()
-    assert uploads.hold("two", None) == upload
+    assert uploads.hold("two", None) == [upload]
     assert not upload.exists()
-    assert uploads.hold("two", None) is None
+    assert uploads.hold("two", None) == []
+
+
+def test_no_visitor_removes_what_is_not_an_upload(upload: Path, tmp_path: Path) -> None:
+    """The page's own copy of a concert, the folder itself, and a file elsewhere, named in a request."""
+    page = tmp_path / "page"
+    (page / "0123").mkdir(parents=True)
+    copy = write_video(page / "0123" / "test_0.mp4", seconds=1)
+    uploads = Uploads(page, 2**24)
+    uploads.own(copy)
+    for named in (copy, page, page / "0123", upload, page / "0123" / ".." / ".." / "0123" / upload.name):
+        uploads.hold("visitor", named)
+        assert uploads.hold("visitor", None) == []
+    assert copy.exists()
+    assert upload.exists()
+
+
+def test_a_path_is_an_upload_only_where_uploads_lie(tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    (page / "0123").mkdir(parents=True)
+    (page / "link").symlink_to(tmp_path)
+    uploads = Uploads(page, 2**24)
+    assert uploads.contains(f"{page}/0123/clip.mp4")
+    for path in (
+        "",
+        "\0",
+        "clip.mp4",
+        str(page),
+        f"{page}/clip.mp4",
+        f"{page}/link/clip.mp4",
+        f"{page}/0123/../../a/b",
+    ):
+        assert not uploads.contains(path)
+
+
+def test_visitors_who_hold_too_much_lose_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.avqa.uploads._MOST_HELD", 2)
+    uploads, paths = Uploads(tmp_path, 2**24), []
+    for number in range(3):
+        paths.append(tmp_path / str(number) / "clip.mp4")
+        paths[-1].parent.mkdir()
+        paths[-1].write_bytes(b"x")
+    uploads.hold("0", paths[0])
+    uploads.hold("1", paths[1])
+    assert uploads.hold("2", paths[2]) == [paths[0]]
+    assert [path.exists() for path in paths] == [False, True, True]
+
+
+def test_uploads_have_only_so_much_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(tmp_path, 1000)
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "clip.mp4").write_bytes(bytes(300))
+    assert uploads.room(100)
+    assert not uploads.room(101)
+    uploads.own(tmp_path / "0" / "clip.mp4")
+    assert uploads.room(400)
+    monkeypatch.setattr("examples.avqa.uploads._MOST_FILES", 2)
+    assert not uploads.room(1)
+    # What lies there too long is removed, but for what is the page's own.
+    monkeypatch.setattr("examples.avqa.uploads.KEPT_S", -1)
+    assert uploads.room(1000)
+    assert [path.exists() for path in sorted(tmp_path.glob("*/clip.mp4"))] == [True]
+
+
+def test_what_a_broken_off_upload_leaves_is_removed(upload: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmpabcdefgh").write_bytes(b"half")
+    Uploads(tmp_path, 2**24).sweep()
+    assert [path.name for path in tmp_path.iterdir()] == ["0123"]
+
+
+def test_a_concert_that_is_a_link_elsewhere_is_not_offered(concerts: Path, asker: Asker, tmp_path: Path) -> None:
+    """Visitors would be sent whatever it leads to."""
+    shutil.copy(concerts / "test.json", tmp_path)
+    (tmp_path / "videos").mkdir()
+    shutil.copy(concerts / "videos" / "test_1.mp4", tmp_path / "videos")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "videos" / "test_0.mp4").symlink_to(tmp_path / "secret")
+    assert list(rendered_concerts(tmp_path, asker.data, VOCABULARY)) == ["test_1"]
+
+
+def test_a_question_without_end_is_told(actions: PageActions) -> None:
+    """It would be drawn into the picture letter by letter."""
+    shown = actions.ask(Picked("concert", "test_0", None), "a" * 501)
+    assert "question: it has 501 letters; ask in 500 at most" in shown.message
+    assert shown.picture == ""
 
 
 def _hello(path: Path) -> None:
@@ -203,7 +289,8 @@ def _sound(path: Path) -> None:
 def test_what_cannot_be_taken(
     actions: PageActions, tmp_path: Path, write: Callable[[Path], None], message: str
 ) -> None:
-    path = tmp_path / "upload.mp4"
+    path = tmp_path / "0123" / "upload.mp4"
+    path.parent.mkdir()
     write(path)
     refused = _taken(actions, path)
     assert refused is not None

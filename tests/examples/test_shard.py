@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,9 @@ def test_two_shards_make_the_folder_of_one_run(tmp_path: Path, monkeypatch: pyte
     for name in "abc":
         write_video(videos / f"{name}.mp4", seconds=1, size=(32, 48))
 
-    def noted(path: Path, encoders: Encoders, length: Length) -> ClipFeatures:
+    def noted(path: Path, encoders: Encoders, length: Length, on_frame: Callable[[int, int], None]) -> ClipFeatures:
         encoded.append(path.stem)
-        return encode_clip(path, encoders, length)
+        return encode_clip(path, encoders, length, on_frame)
 
     monkeypatch.setattr(extract_module, "encode_clip", noted)
     extract(videos, tmp_path / "one", workers=1)

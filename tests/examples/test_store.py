@@ -77,6 +77,19 @@ def test_data_that_is_cut_off_is_told(store: Path) -> None:
         FeatureStore(store)
 
 
+def test_data_that_is_cut_off_while_it_is_read_is_told(store: Path) -> None:
+    # Reading on would end this process without a word.
+    opened = FeatureStore(store)
+    opened.load("val_0")
+    path = store / "features.bin"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    with pytest.raises(UserError, match="was cut off while it was read"):
+        opened.load("val_0")
+    with pytest.raises(UserError, match="was cut off while it was read"):
+        opened.value_fault("val_0")
+
+
 def test_changed_bytes_are_found_by_their_checksum(store: Path) -> None:
     opened = FeatureStore(store)
     assert opened.value_fault("val_0") is None

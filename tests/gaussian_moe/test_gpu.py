@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import os
 
 import pytest
 import torch
 from torch import Tensor
 
 from gaussian_moe import TemporalMoE
+
+# The deterministic mode wants it said before the first product.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 pytestmark = [
     pytest.mark.gpu,
@@ -128,6 +132,31 @@ def test_the_same_bits_every_time() -> None:
     first = run()
     for _ in range(5):
         assert all(torch.equal(a, b) for a, b in zip(first, run(), strict=True))
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_the_same_bits_with_the_deterministic_flag(backend: str) -> None:
+    """Nothing is without a deterministic algorithm, masks and times included, and every run gives the same."""
+    torch.manual_seed(0)
+    layer = TemporalMoE(64, 8, 2, heads=4, backend=backend).cuda()
+    padding = torch.rand(4, 300, device="cuda") < 0.3
+    times = torch.rand(4, 300, device="cuda").sort().values
+
+    def run(timing: dict[str, Tensor]) -> list[Tensor]:
+        torch.manual_seed(1)
+        question, frames = torch.randn(4, 64, device="cuda"), torch.randn(4, 300, 64, device="cuda", requires_grad=True)
+        result = layer(question, frames, **timing)
+        found = torch.autograd.grad(result.square().sum(), [frames, *layer.parameters()], allow_unused=True)
+        return [result, *(grad for grad in found if grad is not None)]
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        for timing in ({}, {"key_padding_mask": padding}, {"key_padding_mask": padding, "times": times}):
+            first = run(timing)
+            for _ in range(3):
+                assert all(torch.equal(a, b) for a, b in zip(first, run(timing), strict=True))
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -6,6 +6,8 @@ import copy
 import importlib
 import inspect
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -242,3 +244,36 @@ def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r'pip install "gaussian-moe\[hub\]"'):
         importlib.import_module("gaussian_moe.hub")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a limit of files is set in a process of its own")
+def test_a_full_disk_keeps_what_was_saved(tmp_path: Path) -> None:
+    old, new = small(), small(top_k=3)
+    old.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # As a full disk, without needing one: no file may be larger.
+    for limit in (len(before["model.safetensors"]) // 2, 20):
+        pid = os.fork()
+        if pid == 0:
+            code = 3
+            try:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+                new.save_pretrained(tmp_path)
+            except OSError:
+                code = 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert_same(TemporalMoE.from_pretrained(tmp_path), old)
+    new.save_pretrained(tmp_path)
+    assert_same(TemporalMoE.from_pretrained(tmp_path), new)
+    assert json.loads((tmp_path / "config.json").read_text())["top_k"] == 3
+
+
+def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
+    (tmp_path / ".saving-old").mkdir()
+    (tmp_path / ".saving-young").mkdir()
+    os.utime(tmp_path / ".saving-old", (0, 0))
+    small().save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.glob(".*")} == {".saving-young"}

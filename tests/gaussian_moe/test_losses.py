@@ -220,6 +220,8 @@ def test_one_graph(loss: Loss) -> None:
 @every_loss
 def test_errors_name_the_fix(loss: Loss) -> None:
     routing = random_routing(2, 3)
+    with pytest.raises(ValueError, match="got tuple; give the second of the pair"):
+        loss((torch.ones(1), routing))
     with pytest.raises(ValueError, match=r"question_padding_mask must have shape \[2, 3\], got \[2\]"):
         loss(routing, question_padding_mask=torch.zeros(2, dtype=torch.bool))
     with pytest.raises(ValueError, match="1 means keep"):

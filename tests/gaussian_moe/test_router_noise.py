@@ -46,7 +46,7 @@ def test_noise_has_its_standard_deviation() -> None:
     quiet = router(noise=0.3)
     logits = torch.zeros(20_000, 7)
     # The softmax's logarithm differs from the noise by one number a row.
-    noise = quiet._scores(logits).log()
+    noise = quiet._scores(logits).log_softmax(-1)
     noise = noise - noise.mean(-1, keepdim=True)
     assert noise.std().item() == pytest.approx(0.3 * (6 / 7) ** 0.5, rel=0.03)
 
@@ -87,3 +87,13 @@ def test_a_compiled_layer_draws_too() -> None:
     assert not torch.equal(*pooled)
     assert all(each.isfinite().all() for each in pooled)
     torch._dynamo.reset()
+
+
+def test_an_expert_that_drops_out_is_not_chosen_where_other_gates_are_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The softmax of all but the last is 0: it does not tell the first, which dropped out, from the others."""
+    dropping = router(expert_dropout=0.4)
+    scores = torch.tensor([-torch.inf, 0.0, 1e3, -1e3, 2e3, 3e3, 9e3])
+    monkeypatch.setattr(dropping, "_scores", lambda logits: scores.expand_as(logits))
+    assert dropping(QUESTION, FRAMES).indices.tolist() == [[6, 5, 4]] * 64
+    scores[3:6] = -torch.inf
+    assert dropping(QUESTION, FRAMES).indices.tolist() == [[6, 2, 1]] * 64

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -25,8 +26,12 @@ def run(attack: Attack, amount: int) -> Record:
         tempfile.TemporaryDirectory(prefix=f"stress-{attack.name}-") as folder,
         tqdm(total=amount, desc=attack.name, unit=f" {attack.unit}", file=sys.stderr) as bar,
     ):
-        outcome = attack.run(Run(amount, Path(folder).resolve(), lambda done: bool(bar.update(done - bar.n))))
+        outcome = attack.run(Run(amount, Path(folder).resolve(), lambda done: _advance(bar, done)))
     return made(attack, amount, outcome, time.monotonic() - began)
+
+
+def _advance(bar: tqdm[NoReturn], done: int) -> None:
+    bar.update(done - bar.n)
 
 
 def is_done(folder: Path, attack: Attack, amount: int) -> bool:

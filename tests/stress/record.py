@@ -66,7 +66,7 @@ def read(folder: Path, name: str) -> Record | None:
     path = folder / f"{name}.json"
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**{**value, "failures": tuple(value["failures"]), "notes": tuple(value["notes"])})
+        return Record(**{**value, "failures": tuple(value["failures"]), "notes": tuple(value.get("notes", ()))})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:

@@ -8,6 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from examples.avqa.errors import UserError
+from examples.avqa.files import sweep_temporaries
+from examples.avqa.json_text import decoded
+from examples.avqa.locks import only_here
 from examples.avqa.processes import cores, each_done
 
 from .annotate import write_annotations
@@ -47,19 +50,24 @@ def concert(
     if workers is not None and workers < 1:
         raise UserError(f"workers must be at least 1, got {workers}")
     settings = ConcertSettings(train=train, val=val, test=test, duration=duration, seed=seed)
-    _check_folder(out, settings)
-    programs = {instrument: len(PROGRAMS[instrument]) for instrument in INSTRUMENTS}
-    scenes = [
-        scene
-        for split in SPLITS
-        for scene in sample_scenes(settings, split, programs_per_instrument=programs, drawings=NUM_DRAWINGS)
-    ]
-    write_annotations(out, scenes, settings)
-    _render_all(scenes, out / "videos", workers)
+    with only_here(out, "renders into"):
+        _check_folder(out, settings)
+        scenes = _scenes(settings)
+        write_annotations(out, scenes, settings)
+        _render_all(scenes, out / "videos", workers)
     print(
         f"{len(scenes)} concerts in {out / 'videos'}\n"
         f"Next: python -m examples.avqa extract --videos {out / 'videos'} --out {out / 'features'}"
     )
+
+
+def _scenes(settings: ConcertSettings) -> list[Scene]:
+    programs = {instrument: len(PROGRAMS[instrument]) for instrument in INSTRUMENTS}
+    return [
+        scene
+        for split in SPLITS
+        for scene in sample_scenes(settings, split, programs_per_instrument=programs, drawings=NUM_DRAWINGS)
+    ]
 
 
 def _check_folder(out: Path, settings: ConcertSettings) -> None:
@@ -68,9 +76,11 @@ def _check_folder(out: Path, settings: ConcertSettings) -> None:
     if not path.exists():
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = decoded(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}); delete {out} and render again") from error
+    if not isinstance(before, dict):
+        raise UserError(f"{path} holds no settings; delete {out} and render again")
     now = json.loads(json.dumps(settings.to_json()))
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
@@ -81,6 +91,8 @@ def _check_folder(out: Path, settings: ConcertSettings) -> None:
 
 def _render_all(scenes: list[Scene], folder: Path, workers: int | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    sweep_temporaries(folder)
+    sweep_temporaries(folder.parent)
     pending = [(scene, folder / f"{scene.video_id}.mp4") for scene in scenes]
     pending = [(scene, path) for scene, path in pending if not path.exists()]
     with tqdm(total=len(scenes), initial=len(scenes) - len(pending), desc="rendering", unit="concert") as bar:

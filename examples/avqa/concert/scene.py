@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+from examples.avqa.annotations import read_json
+from examples.avqa.errors import UserError
+from examples.avqa.typed import from_plain
 
 Place = Literal["indoor", "outdoor"]
 Split = Literal["train", "val", "test"]
@@ -90,10 +95,40 @@ class Scene:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Scene:
-        """The scene that `to_json` wrote."""
-        players = tuple(
-            Player(**{**player, "segments": tuple((a, b) for a, b in player["segments"])})
-            for player in record["players"]
-        )
-        voice = record["voiceover"]
-        return cls(**{**record, "players": players, "voiceover": tuple(voice) if voice else None})
+        """The scene that `to_json` wrote.
+
+        Raises:
+            TypeError: it is none.
+        """
+        if not isinstance(record, dict) or not isinstance(record.get("players"), list):
+            raise TypeError("no object with players")
+        players = tuple(from_plain(Player, player) for player in record["players"])
+        rest = from_plain(_SceneAlone, {name: value for name, value in record.items() if name != "players"})
+        return cls(players=players, **vars(rest))
+
+
+@dataclass(frozen=True)
+class _SceneAlone:
+    """A scene's fields but for its players."""
+
+    video_id: str
+    split: Split
+    duration: float
+    place: Place
+    voiceover: tuple[float, float] | None
+    seed: int
+
+
+def read_scenes(path: Path) -> list[Scene]:
+    """The scenes that `concert` wrote beside its annotations.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    records = read_json(path, "scenes")
+    try:
+        if not isinstance(records, list):
+            raise TypeError("no list")
+        return [Scene.from_json(record) for record in records]
+    except TypeError as error:
+        raise UserError(f"{path} holds no scenes of concerts ({error}); render them again") from None

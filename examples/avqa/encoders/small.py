@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,9 @@ from .small_audio import log_mel_statistics
 if TYPE_CHECKING:
     from .small_text import TextEncoder
     from .small_vision import VisionEncoder
+
+_FRAMES = 60
+"""How many are held at a time: those of hours would take gigabytes."""
 
 
 class SmallEncoders(Encoders):
@@ -33,7 +37,12 @@ class SmallEncoders(Encoders):
 
     def encode_video(self, frames: Iterable[npt.NDArray[np.uint8]]) -> EncodedVideo:
         """Encodes T frames [H, W, 3] to video [T, 1280] and patches [T, 7, 1288]."""
-        return EncodedVideo(*self._vision(torch.from_numpy(np.stack(list(frames)))))
+        frames, video, patches = iter(frames), list[Tensor](), list[Tensor]()
+        while batch := list(islice(frames, _FRAMES)):
+            encoded = self._vision(torch.from_numpy(np.stack(batch)))
+            video.append(encoded[0])
+            patches.append(encoded[1])
+        return EncodedVideo(torch.cat(video), torch.cat(patches))
 
     def encode_audio(self, waveform: npt.NDArray[np.float32]) -> Tensor:
         """Encodes seconds of sound [T, 16000] to [T, 256]."""

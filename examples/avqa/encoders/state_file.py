@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..torch_file import load_plain
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -24,22 +24,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = _torch_state(path)
+        # Gigabytes, of which most are read later, if at all.
+        state = load_plain(path, mmap=True, checksums=False)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise UserError(f"{path} is cut off, or no safetensors file ({error}); download it again") from error
-    except Exception as error:  # the unpickler's errors are of many kinds
-        raise UserError(f"{path} holds no weights: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise UserError(f"{path} holds no weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no state dict but {type(state).__name__}")
+    if odd := [name for name in state if not isinstance(name, str)]:
+        raise UserError(f"{path} holds no state dict: {odd[0]!r:.80} names a tensor")
     return state
-
-
-def _torch_state(path: Path) -> object:
-    try:
-        loaded: object = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:
-        # Files from before torch 1.6 are no archives, and cannot be mapped.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    return loaded

@@ -76,7 +76,10 @@ class PublishedDataset(Dataset[dict[str, Tensor]]):
         video_id = self._questions[number].video_id
         text = self._store.take(self._rows[number])
         return {
-            **{name: torch.from_numpy(np.load(self._folder.path(video_id, name))) for name in MODALITIES},
+            **{
+                name: torch.from_numpy(np.load(self._folder.path(video_id, name), allow_pickle=False))
+                for name in MODALITIES
+            },
             "question": text.question,
             "words": text.words,
             "answer": torch.tensor(0),

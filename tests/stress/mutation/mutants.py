@@ -157,7 +157,7 @@ class _Finder:
         end = self._end(node)
         return self._mutant(node.end_lineno or node.lineno, end - len(name), end, _NAMES[name])
 
-    def _operator(self, op: ast.AST, left: ast.AST, right: ast.AST) -> Iterator[Mutant]:
+    def _operator(self, op: ast.AST, left: ast.expr, right: ast.expr) -> Iterator[Mutant]:
         before, after = _OPERATORS.get(type(op), ("", ""))
         start, end = self._end(left), self._start(right)
         between = re.search(rf"(?<!\w){re.escape(before)}(?!\w)", self.source[start:end].decode()) if before else None
@@ -172,11 +172,14 @@ class _Finder:
     def _mutant(self, line: int, start: int, end: int, after: str) -> Mutant:
         return Mutant(self.file, line, start, end, self.source[start:end].decode(), after)
 
-    def _text(self, node: ast.AST) -> str:
+    def _text(self, node: ast.expr | ast.stmt) -> str:
         return self.source[self._start(node) : self._end(node)].decode()
 
-    def _start(self, node: ast.AST) -> int:
-        return self.offsets[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+    def _start(self, node: ast.expr | ast.stmt) -> int:
+        return self.offsets[node.lineno - 1] + node.col_offset
 
-    def _end(self, node: ast.AST) -> int:
-        return self.offsets[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    def _end(self, node: ast.expr | ast.stmt) -> int:
+        # What a file was parsed to has both.
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return self.offsets[node.end_lineno - 1] + node.end_col_offset
