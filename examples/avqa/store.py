@@ -114,8 +114,14 @@ class FeatureStore:
     @cached_property
     def _mapped(self) -> mmap.mmap:
         # Not memory that might be written to: the system would count all of it as this process's own.
-        with (self.root / DATA).open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            with (self.root / DATA).open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # An empty file cannot be mapped.
+        except (FileNotFoundError, ValueError):
+            raise UserError(
+                f"{self.root / DATA} was removed or emptied after it was opened; delete {self.root} and pack again"
+            ) from None
 
     @cached_property
     def _bytes(self) -> Tensor:

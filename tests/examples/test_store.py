@@ -77,6 +77,16 @@ def test_data_that_is_cut_off_is_told(store: Path) -> None:
         FeatureStore(store)
 
 
+def test_data_that_is_emptied_or_removed_before_it_is_read_is_told(store: Path) -> None:
+    emptied, removed = FeatureStore(store), FeatureStore(store)
+    (store / "features.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"features\.bin was removed or emptied"):
+        emptied.load("val_0")
+    (store / "features.bin").unlink()
+    with pytest.raises(UserError, match=r"features\.bin was removed or emptied"):
+        removed.load("val_0")
+
+
 def test_data_that_is_cut_off_while_it_is_read_is_told(store: Path) -> None:
     # Reading on would end this process without a word.
     opened = FeatureStore(store)
