@@ -115,5 +115,9 @@ def packed(header: str, numbers: bytes, version: tuple[int, int] = (1, 0), told:
     """An .npy file, with a length of the header that need not be its own."""
     text = header.encode("utf-8" if version == (3, 0) else "latin-1", "replace")
     length = len(text) if told is None else told
-    size = struct.pack("<H", min(length, 65535)) if version[0] <= 1 else struct.pack("<I", length)
+    size = (
+        struct.pack("<H", max(0, min(length, 65535)))
+        if version[0] <= 1
+        else struct.pack("<I", max(0, min(length, 2**32 - 1)))
+    )
     return b"\x93NUMPY" + bytes(version) + size + text + numbers
