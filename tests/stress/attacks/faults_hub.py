@@ -6,17 +6,19 @@ import os
 import random
 import resource
 import signal
-import time
+import sys
 from pathlib import Path
 
 import torch
 
 from gaussian_moe.hub import TemporalMoE
 from tests.stress.attack import Attack, Defect, Outcome, Run
-from tests.stress.commands import send_after
 from tests.stress.world import remove
 
 DIM = 64
+CHANGES = 12
+"""More changes to files than a saving makes."""
+OLD, NEW, NONE = "the old model stayed", "the new one was there", "none, and it said so"
 
 
 def _model(value: float, top_k: int) -> TemporalMoE:
@@ -27,67 +29,93 @@ def _model(value: float, top_k: int) -> TemporalMoE:
 
 
 def save(run: Run) -> Outcome:
-    """A child saves the new model; the folder must then hold the old or the new one, whole."""
+    """A child saves the new model; the folder must then hold the old or the new one, whole, or say that it holds none.
+
+    It is killed before each of its changes to files in turn, or its disk is full.
+    """
     random_, failures, folder = random.Random(run.seed), list[str](), run.folder / "model"
-    kept, seconds = 0, 0.0
-    models = {value: _model(value, top_k=4) for value in (1.0, 2.0)}
+    found = dict.fromkeys((OLD, NEW, NONE), 0)
     for number in range(run.amount):
+        # Every second pair saves over a model of other arguments, whose config.json cannot stay.
+        models = {OLD: _model(1.0, top_k=4), NEW: _model(2.0, top_k=2 if number // 2 % 2 else 4)}
         remove(folder)
-        models[1.0].save_pretrained(folder)
-        if not seconds:
-            began = time.process_time()
-            models[2.0].save_pretrained(folder)
-            seconds = time.process_time() - began
-            models[1.0].save_pretrained(folder)
+        models[OLD].save_pretrained(folder)
         full = bool(number % 2)
         largest = random_.randrange(1, (folder / "model.safetensors").stat().st_size)
+        changes = number // 4 % CHANGES
         pid = os.fork()
         if pid == 0:
             code = 3
             try:
                 if full:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-                models[2.0].save_pretrained(folder)
+                else:
+                    _die_after(changes)
+                models[NEW].save_pretrained(folder)
                 code = 0
             except OSError:
                 code = 2
             finally:
                 os._exit(code)
-        if not full:
-            send_after(pid, random_.uniform(0, seconds), signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        fault = _fault(folder, models, code, full)
-        kept += fault is None and _value(folder) == 1.0
+        kind, fault = _held(folder, models, code, full)
+        found[kind] += 1
         if fault:
-            failures.append(f"{'disk full' if full else 'killed'}, {number}: {fault}")
+            failures.append(f"{'disk full' if full else f'killed after {changes} changes'}, {number}: {fault}")
         run.tell(number + 1)
-    return Outcome(run.amount, tuple(failures), {"the old model stayed": kept})
+    return Outcome(run.amount, tuple(failures), dict(found))
 
 
-def _value(folder: Path) -> float:
-    return float(next(iter(TemporalMoE.from_pretrained(folder).parameters())).detach().flatten()[0])
+def _die_after(changes: int) -> None:
+    """Kills this process before its next change to a file."""
+    left = changes
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir") or (event == "open" and _writes(arguments)):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
 
 
-def _fault(folder: Path, models: dict[float, TemporalMoE], code: int, full: bool) -> str | None:
+def _writes(arguments: tuple[object, ...]) -> bool:
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+
+
+def _held(folder: Path, models: dict[str, TemporalMoE], code: int, full: bool) -> tuple[str, str | None]:
+    """What the folder holds, and what is wrong with that."""
     if code not in ((0, 2) if full else (0, -signal.SIGKILL)):
-        return f"ended with {code}"
+        return NONE, f"ended with {code}"
     try:
-        loaded = TemporalMoE.from_pretrained(folder).state_dict()
+        loaded = TemporalMoE.from_pretrained(folder)
+    except FileNotFoundError as error:
+        # The new model has other arguments, and its weights had come without them.
+        fine = (
+            not full and models[OLD].router.top_k != models[NEW].router.top_k and "holds no config.json" in str(error)
+        )
+        return NONE, None if fine else f"neither the old nor the new model is there: {error}"
     except (OSError, ValueError) as error:
-        return f"neither the old nor the new model is there: {error}"
-    if not any(all(map(torch.equal, loaded.values(), model.state_dict().values())) for model in models.values()):
-        return "a model of parts of both"
-    if full and code == 2 and (left := [path.name for path in folder.iterdir() if "tmp" in path.name]):
-        return f"left {left}"
-    return None
+        return NONE, f"neither the old nor the new model is there: {error}"
+    state = loaded.state_dict()
+    for kind, model in models.items():
+        if loaded.router.top_k == model.router.top_k and all(
+            map(torch.equal, state.values(), model.state_dict().values())
+        ):
+            left = [path.name for path in folder.iterdir() if path.name.startswith(".saving-")]
+            return kind, f"left {left}" if full and left else None
+    return NONE, "a model of parts of both"
 
 
 ATTACKS = (
     Attack(
         name="saving-for-the-hub",
         area="Faults",
-        tried="`save_pretrained` over a saved model, killed or on a full disk at a random moment",
-        holds="the folder holds the old model or the new one, whole; a full disk is an OSError and leaves no other",
+        tried="`save_pretrained` over a saved model, killed before each change to a file in turn, or on a full disk",
+        holds="the old model or the new one, whole, or, killed between two of other arguments, an error that names the "
+        "file; a full disk is an OSError, and the old one stays",
         run=save,
         full=100,
         sample=6,
