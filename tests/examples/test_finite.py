@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor
 
 from examples.avqa.annotations import load_questions, load_vocabulary
 from examples.avqa.errors import UserError
 from examples.avqa.finite import Finite
 from examples.avqa.module import AVQAModule
+from tests.examples.poison import poisoned, step_of
 from tests.examples.test_resume import assert_same_run
 from tests.examples.tiny_run import OPTIMIZER, TRAINER, TinyData, train_tiny
 
@@ -28,23 +28,9 @@ RUN = {"trainer": replace(TRAINER, max_epochs=2, checkpoint_steps=1)}
 @contextmanager
 def _poisoned(where: str, number: int, value: float) -> Iterator[list[int]]:
     """Puts a value into one batch of the run inside; gives the places of its questions."""
-    name = "validation_step" if where == "the validation loss" else "training_step"
-    step, done, asked = getattr(AVQAModule, name), 0, list[int]()
-
-    def poisoned(module: AVQAModule, batch: Any, batch_idx: int) -> Tensor:
-        nonlocal done
-        loss: Tensor = step(module, batch, batch_idx)
-        done += 1
-        if done - 1 != number:
-            return loss
-        asked.extend(place for place in batch.numbers.flatten().tolist() if place >= 0)
-        if where == "a gradient":
-            next(iter(module.model.parameters())).register_hook(lambda gradient: gradient * value)  # type: ignore[no-untyped-call]  # in torch
-            return loss
-        return loss + value
-
+    asked = list[int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AVQAModule, name, poisoned)
+        patch.setattr(AVQAModule, step_of(where), poisoned(where, number, value, asked.extend))
         yield asked
 
 

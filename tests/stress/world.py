@@ -134,6 +134,13 @@ def rerun_fault(name: str, arguments: Sequence[str], out: Path, log: Path) -> st
     return f"the rerun differs in {', '.join(differing[:5])}" if differing else None
 
 
+def aftermath(name: str, arguments: Sequence[str], out: Path, log: Path) -> str | None:
+    """What is wrong after a command that could clean up: something left, or another result when it is given again."""
+    if left := left_over(out):
+        return f"left {left}"
+    return rerun_fault(name, arguments, out, log)
+
+
 def arrays_are_whole(out: Path) -> None:
     """Every array can be read, and an index stands beside complete features only."""
     for path in out.rglob("[!.]*.npy"):

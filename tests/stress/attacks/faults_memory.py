@@ -11,7 +11,7 @@ import torch
 from examples.avqa import clips, data, features, pack
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
-from tests.stress.world import TASKS, left_over, remove, rerun_fault, shared_world
+from tests.stress.world import TASKS, aftermath, remove, shared_world
 
 ERRORS: tuple[Callable[[], Exception], ...] = (
     MemoryError,
@@ -66,9 +66,7 @@ def starve(run: Run) -> Outcome:
         fault = unclean(ended)
         if not fault and ended.code == 2 and "out of memory" not in ended.text:
             fault = f"it is not said why: {ended.text[-200:]}"
-        if not fault and left_over(out):
-            fault = f"left {left_over(out)}"
-        fault = fault or rerun_fault(name, arguments, out, log)
+        fault = fault or aftermath(name, arguments, out, log)
         if fault:
             failures.append(f"{name}, call {call} of {where[1]}, {error()!r:.40}: {fault}")
         run.tell(number + 1)

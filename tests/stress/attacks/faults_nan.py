@@ -6,52 +6,30 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from examples.avqa.module import AVQAModule
+from tests.examples.poison import WHERE, poisoned, step_of
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
 from tests.stress.world import TASKS, remove, rerun_fault, shared_world
 
-WHERE = {"loss": "the loss", "gradient": "a gradient", "weight": "a weight", "validation": "the validation loss"}
-BATCHES = {"loss": 8, "gradient": 8, "weight": 8, "validation": 2}
+BATCHES = {"the loss": 8, "a gradient": 8, "a weight": 8, "the validation loss": 2}
 """Of a run of two epochs; validation has one an epoch."""
 
 
-def poison(where: str, batch_number: int, value: float, told: Path) -> Callable[[], None]:
+def poison(where: str, number: int, value: float, told: Path) -> Callable[[], None]:
     """Puts `value` into one batch of the run, and writes the places of its questions to `told`."""
 
+    def note(places: list[int]) -> None:
+        told.write_text(json.dumps(places))
+
     def prepare() -> None:
-        name = "validation_step" if where == "validation" else "training_step"
-        step, done = getattr(AVQAModule, name), 0
-
-        def poisoned(module: AVQAModule, batch: Any, batch_idx: int) -> Tensor:
-            nonlocal done
-            loss: Tensor = step(module, batch, batch_idx)
-            done += 1
-            if done - 1 != batch_number:
-                return loss
-            told.write_text(json.dumps(batch.numbers.flatten().tolist()))
-            weight = next(iter(module.model.parameters()))
-            if where == "gradient":
-                weight.register_hook(lambda gradient: gradient * value)  # type: ignore[no-untyped-call]  # in torch
-            elif where == "weight":
-                # After the gradients were looked at.
-                module.trainer.optimizers[0].register_step_post_hook(lambda *_: _fill(weight, value))
-            else:
-                loss = loss + torch.tensor(value)
-            return loss
-
-        setattr(AVQAModule, name, poisoned)
+        step = poisoned(where, number, value, note)
+        setattr(AVQAModule, step_of(where), step)
 
     return prepare
-
-
-def _fill(weight: Tensor, value: float) -> None:
-    weight.data.fill_(value)
 
 
 def train(run: Run) -> Outcome:
@@ -64,19 +42,19 @@ def train(run: Run) -> Outcome:
         split: json.loads((world.data.root / f"{split}.json").read_text(encoding="utf-8")) for split in ("train", "val")
     }
     for number in range(run.amount):
-        where = list(WHERE)[number % len(WHERE)]
+        where = WHERE[number % len(WHERE)]
         value = random_.choice([float("nan"), float("inf"), -float("inf")])
         batch = random_.randrange(BATCHES[where])
         remove(out)
         ended = command(arguments, log, poison(where, batch, value, told))
         fault = unclean(ended, [2])
         # After an epoch's last batch the validation sees a weight first.
-        seen = [WHERE[where], WHERE["validation"]] if where == "weight" else [WHERE[where]]
+        seen = [where, "the validation loss"] if where == "a weight" else [where]
         if not fault and not any(f"{what} is NaN or infinite in epoch" in ended.text for what in seen):
             fault = f"it is not said what: {ended.text[-300:]}"
-        records = questions["val" if where == "validation" else "train"]
-        ids = {str(records[place]["question_id"]) for place in json.loads(told.read_text()) if place >= 0}
-        if not fault and where != "weight" and not all(f"question {id_} about" in ended.text for id_ in ids):
+        records = questions["val" if where == "the validation loss" else "train"]
+        ids = {str(records[place]["question_id"]) for place in json.loads(told.read_text())}
+        if not fault and where != "a weight" and not all(f"question {id_} about" in ended.text for id_ in ids):
             fault = f"questions {ids} are not named: {ended.text[-400:]}"
         for path in out.glob("*.ckpt"):
             state = torch.load(path, weights_only=True)["state_dict"]

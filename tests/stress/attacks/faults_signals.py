@@ -7,7 +7,7 @@ import signal
 
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import Started, unclean
-from tests.stress.world import TASKS, left_over, remove, rerun_fault, shared_world, uninterrupted
+from tests.stress.world import TASKS, aftermath, remove, shared_world, uninterrupted
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -32,9 +32,7 @@ def stop(run: Run) -> Outcome:
         fault = unclean(ended, [128 + asked, 0])
         if not fault and ended.code and asked != signal.SIGINT and f"by {asked.name}" not in ended.text:
             fault = f"the signal is not named: {ended.text[-100:]}"
-        if not fault and left_over(out):
-            fault = f"left {left_over(out)}"
-        fault = fault or rerun_fault(name, arguments, out, log)
+        fault = fault or aftermath(name, arguments, out, log)
         if fault:
             failures.append(f"{name}, {asked.name} after {moment:.3f} s of computing, {group=}: {fault}")
         run.tell(number + 1)
