@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .json_text import decoded
+
 LONGEST_BODY = 2**18
 """Bytes of a call, which holds no more than a question and the name of a file."""
 LONGEST_TEXT = 10_000
@@ -64,9 +66,8 @@ def checked_end(body: bytes) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body)
-    # Deep nesting ends in a RecursionError, bytes that are no UTF-8 in a ValueError.
-    except (ValueError, RecursionError):
+        value = decoded(body)
+    except ValueError:
         raise CallError("the body is not JSON") from None
     if not isinstance(value, dict):
         raise CallError("the body must be a JSON object")
@@ -83,15 +84,6 @@ def _value(value: Any, kind: str, uploaded: Callable[[str], bool]) -> Any:
         if not isinstance(path, str) or not uploaded(path):
             raise CallError("a file must be an upload")
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
-    # Half a pair of surrogates is JSON, and no text that could be written anywhere.
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or (not value.isascii() and _is_broken(value)):
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise CallError(f"a text must have at most {LONGEST_TEXT} letters")
     return value
-
-
-def _is_broken(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

@@ -63,7 +63,7 @@ def test_of_a_file_nothing_goes_through_but_its_path() -> None:
         (_with_data(1, 5), "a text"),
         (_with_data(1, {"path": "/page/0123/clip.mp4"}), "a text"),
         (_with_data(3, "a" * (LONGEST_TEXT + 1)), "at most"),
-        (_with_data(3, "\ud800"), "a text"),
+        (_with_data(3, "\ud800"), "not JSON"),
         (_with_data(2, "/page/0123/clip.mp4"), "must be an upload"),
         (_with_data(2, {"path": "/etc/passwd"}), "must be an upload"),
         (_with_data(2, {"path": "https://example.invalid/a.mp4"}), "must be an upload"),
