@@ -38,7 +38,7 @@ class _Distribution:
     ],
 )
 def test_licences_that_may_be_had(about: dict[str, str]) -> None:
-    assert audit.licence_faults([_Distribution("a", **about)]) == []  # type: ignore[list-item]
+    assert audit.licence_faults([_Distribution("a", **about)]) == []  # type: ignore[list-item]  # a stand-in
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_licences_that_may_be_had(about: dict[str, str]) -> None:
     ],
 )
 def test_licences_that_may_not(about: dict[str, str]) -> None:
-    assert len(audit.licence_faults([_Distribution("a", **about)])) == 1  # type: ignore[list-item]
+    assert len(audit.licence_faults([_Distribution("a", **about)])) == 1  # type: ignore[list-item]  # a stand-in
 
 
 def test_what_is_installed_is_allowed_and_constrained() -> None:

@@ -112,7 +112,7 @@ class _TellingCollate:
 def _or_error(make: Callable[[Any], T], argument: Any) -> T | UserError:
     try:
         return make(argument)
-    except Exception as error:
+    except Exception as error:  # what is not the user's is raised again
         line = told(error)
         if line is None:
             raise

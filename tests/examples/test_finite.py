@@ -88,7 +88,7 @@ def test_a_step_that_half_precision_leaves_out_is_no_fault(scale: float) -> None
     module = torch.nn.Linear(2, 2)
     module.weight.grad = torch.full((2, 2), math.inf)
     module.device = torch.device("cpu")  # type: ignore[assignment]  # as Lightning's have
-    Finite({"train": []}).on_before_optimizer_step(_trainer(scale), module, None)  # type: ignore[arg-type]
+    Finite({"train": []}).on_before_optimizer_step(_trainer(scale), module, None)  # type: ignore[arg-type]  # as little as it asks of one
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])
@@ -97,7 +97,7 @@ def test_gradients_that_no_scale_mends_are_a_fault(scale: float | None) -> None:
     module.weight.grad = torch.full((2, 2), math.inf)
     module.device = torch.device("cpu")  # type: ignore[assignment]  # as Lightning's have
     with pytest.raises(UserError, match=r"a gradient is NaN or infinite in epoch 0, step 3, learning rate 0\.1;"):
-        Finite({"train": []}).on_before_optimizer_step(_trainer(scale), module, None)  # type: ignore[arg-type]
+        Finite({"train": []}).on_before_optimizer_step(_trainer(scale), module, None)  # type: ignore[arg-type]  # as little as it asks of one
 
 
 def test_large_finite_gradients_are_none() -> None:
@@ -105,4 +105,4 @@ def test_large_finite_gradients_are_none() -> None:
     # Their squares are infinite in single precision.
     module.weight.grad = torch.full((2, 2), 1e30)
     module.device = torch.device("cpu")  # type: ignore[assignment]  # as Lightning's have
-    Finite({"train": []}).on_before_optimizer_step(_trainer(None), module, None)  # type: ignore[arg-type]
+    Finite({"train": []}).on_before_optimizer_step(_trainer(None), module, None)  # type: ignore[arg-type]  # as little as it asks of one

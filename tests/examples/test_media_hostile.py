@@ -180,7 +180,7 @@ def test_long_clips_are_encoded_piece_by_piece(tmp_path: Path, monkeypatch: pyte
     pieces = list[tuple[str, int]]()
 
     class Small(SmallEncoders):
-        def encode_audio(self, waveform):  # type: ignore[no-untyped-def]
+        def encode_audio(self, waveform):  # type: ignore[no-untyped-def]  # as the class has it
             pieces.append(("sound", len(waveform)))
             return super().encode_audio(waveform)
 

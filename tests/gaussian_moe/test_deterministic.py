@@ -42,7 +42,7 @@ class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of its met
     """Fails at the first operation that would be an error."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # in torch
         self.seen = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -240,7 +240,7 @@ def in_a_child(run: Callable[[], None]) -> str:
         os.close(read)
         try:
             run()
-        except BaseException as error:
+        except BaseException as error:  # the child must not go on as its parent
             where = traceback.extract_tb(error.__traceback__)[-1]
             os.write(write, f"{type(error).__name__}: {str(error)[:300]} ({where.name}, line {where.lineno})".encode())
         os._exit(0)

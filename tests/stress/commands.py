@@ -150,7 +150,7 @@ def _live(arguments: Sequence[str], log: Path, prepare: Callable[[], object] | N
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(written, 1)
         os.dup2(written, 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115  # as long as the process
         # Processes that it starts import its main module.
         sys.modules["__main__"] = program
         sys.argv = ["python -m examples.avqa", *arguments]
@@ -165,7 +165,7 @@ def _live(arguments: Sequence[str], log: Path, prepare: Callable[[], object] | N
         code = program.run()
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else 1
-    except BaseException:
+    except BaseException:  # as Python itself ends, traceback and all
         sys.__excepthook__(*sys.exc_info())
         code = 1
     finally:

@@ -51,7 +51,7 @@ class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of its met
     """Moves the result of every operation in float64."""
 
     def __init__(self, draw: Draw, by: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # in torch
         self.draw, self.by = draw, by
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -187,8 +187,8 @@ def _moe(draw: Draw, B: int, T: int, size: float, dtype: torch.dtype) -> Case:
     timing = clips(draw, B, T, dtype)
     with torch.no_grad():
         # Logits of up to 1e4, and centers and stds at their ends.
-        module.router.gate.bias.mul_(draw.one(1.0, 1e4))  # type: ignore[union-attr,operator]
-        module.router.gaussian.bias.mul_(draw.one(1.0, 100.0))  # type: ignore[union-attr,operator]
+        module.router.gate.bias.mul_(draw.one(1.0, 1e4))  # type: ignore[union-attr,operator]  # a module's
+        module.router.gaussian.bias.mul_(draw.one(1.0, 100.0))  # type: ignore[union-attr,operator]  # a module's
     inputs = {"question": size * draw.normal(B, 16), "frames": size * draw.normal(B, T, 16)}
     if S:
         inputs["streams"] = size * draw.normal(B, S, T, 16)

@@ -19,7 +19,7 @@ DEFECTS = [(attack.name, defect) for attack in FOUND.values() for defect in atta
 
 def _attack(name: str = "one", **changes: object) -> Attack:
     attack = Attack(name, "Numerics", "sums | products", "they add up", lambda run: Outcome(3, ()), 3, 1)
-    return replace(attack, **changes)  # type: ignore[arg-type]
+    return replace(attack, **changes)  # type: ignore[arg-type]  # of several types
 
 
 def test_the_page_is_up_to_date() -> None:

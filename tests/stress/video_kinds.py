@@ -312,7 +312,7 @@ KINDS: dict[str, Kind] = {
 for _degrees, _corner in ((90, (1, 0)), (180, (1, 1)), (270, (0, 1))):
     # Marked at the top left, to be turned anticlockwise.
     KINDS[f"turned by {_degrees} degrees"] = Kind(
-        lambda path, degrees=_degrees: write_video(path.with_suffix(".mp4"), tone=None, rotation=degrees),  # type: ignore[misc]
+        lambda path, degrees=_degrees: write_video(path.with_suffix(".mp4"), tone=None, rotation=degrees),  # type: ignore[misc]  # a default binds the value
         size=(48, 64) if _degrees == 180 else (64, 48),
         white=_corner,
     )

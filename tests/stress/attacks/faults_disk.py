@@ -68,7 +68,7 @@ def fill(run: Run) -> Outcome:
                 fault = f"left {left_over(out)}"
             try:
                 task.check(out)
-            except Exception as error:
+            except Exception as error:  # of many kinds: whatever cannot read half a file
                 fault = fault or f"half a file: {error}"
             if enlarge is not None:
                 enlarge()

@@ -27,7 +27,7 @@ def kill(names: Sequence[str], run: Run) -> Outcome:
         fault = None
         try:
             task.check(out)
-        except Exception as error:
+        except Exception as error:  # of many kinds: whatever cannot read half a file
             fault = f"half a file: {error}"
         fault = fault or rerun_fault(name, arguments, out, log)
         if fault:

@@ -92,7 +92,7 @@ def _pipe_without_reader(stream: int) -> Callable[[], None]:
         os.close(reader)
         os.dup2(writer, stream)
         # Opened anew: one that was made for a file seeks, which a pipe cannot.
-        setattr(sys, "stdout" if stream == 1 else "stderr", open(stream, "w", closefd=False))  # noqa: SIM115
+        setattr(sys, "stdout" if stream == 1 else "stderr", open(stream, "w", closefd=False))  # noqa: SIM115  # likewise
 
     return prepare
 
@@ -100,7 +100,7 @@ def _pipe_without_reader(stream: int) -> Callable[[], None]:
 def _letters(encoding: str) -> Callable[[], None]:
     def prepare() -> None:
         sys.stdout.reconfigure(encoding=encoding, errors="strict")  # type: ignore[union-attr]  # a real file here
-        sys.stderr.reconfigure(encoding=encoding, errors="strict")  # type: ignore[union-attr]
+        sys.stderr.reconfigure(encoding=encoding, errors="strict")  # type: ignore[union-attr]  # likewise
 
     return prepare
 
@@ -140,7 +140,7 @@ SURROUNDINGS: Mapping[str, Surrounding] = {
         (0, 2),
     ),
     **{
-        f"a folder called {name[:16]!a}": Surrounding(lambda folder, name=name: folder / name, codes=(0, 2))  # type: ignore[misc]
+        f"a folder called {name[:16]!a}": Surrounding(lambda folder, name=name: folder / name, codes=(0, 2))  # type: ignore[misc]  # a default binds the name
         for name in NAMES
     },
 }

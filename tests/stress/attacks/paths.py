@@ -117,7 +117,7 @@ def _tried(use: Callable[[Path, str], str | None], folder: Path, name: str) -> s
         return use(folder, name)
     except UserError:
         return ""
-    except Exception as error:
+    except Exception as error:  # whatever is raised is what is looked for
         return f"{type(error).__name__}: {error}"[:200]
 
 

@@ -174,7 +174,7 @@ def pickles(run: Run) -> Outcome:
             failures.append(f"{what}: it was taken")
         except UserError:
             pass
-        except Exception as error:
+        except Exception as error:  # whatever is raised is what is looked for
             failures.append(f"{what}: {type(error).__name__}: {error}"[:200])
         if canary.exists():
             failures.append(f"{what}: what it holds was run")

@@ -52,7 +52,7 @@ def tried(parser: Parser, files: Files, folder: Path) -> Trial:
         text = str(error)
         fault = unclear(text, case)
         kind, text = ("fault", f"{fault}: {text[:300]!r}") if fault else ("refused", text)
-    except BaseException as error:
+    except BaseException as error:  # whatever is raised is what is looked for
         kind, text = "fault", f"{type(error).__name__}: {str(error)[:300]} at {_where(error)}"
     seconds, memory = time.monotonic() - began, max(_peak() - before, 0)
     if memory > parser.memory:

@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Any
 
-import hypothesis  # noqa: F401
-import numpy as np  # noqa: F401
+import hypothesis  # noqa: F401  # what every run would import
+import numpy as np  # noqa: F401  # likewise
 import pytest
 import torch
 import torch._dynamo
