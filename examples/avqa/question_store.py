@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,8 @@ class QuestionStore:
     A part is a file of up to 4096 texts under a name that its texts give it, written whole and never again, so that
     several processes and runs may share one folder. Parts of other presets and other weights are left alone. What was
     read stays on the disk until it is used: the rephrased questions of one data set, with the 77 words of preset
-    `paper`, take gigabytes.
+    `paper`, take gigabytes. Reading what another program cuts off a file ends the process: sizes are looked at before
+    each reading, so that this is told unless it happens at that very moment.
 
     Args:
         encoders: preset whose `encode_text` is used.
@@ -61,6 +63,8 @@ class QuestionStore:
         self._starts: list[int] = []
         """Row of each part's first text."""
         self._rows: dict[str, int] = {}
+        self._files: dict[Path, os.stat_result] = {}
+        """What is mapped, as it was then."""
         self._count = 0
         self._weights: str | None = None
         if cache is not None and cache.exists():
@@ -95,7 +99,12 @@ class QuestionStore:
                 self._append(part, joined)
 
     def take(self, rows: Tensor) -> EncodedText:
-        """What is encoded at rows of any shape: [*rows, Dq], [*rows, L, Dw] in the preset's precision, [*rows, L]."""
+        """What is encoded at rows of any shape: [*rows, Dq], [*rows, L, Dw] in the preset's precision, [*rows, L].
+
+        Raises:
+            UserError: a file was cut off since it was opened.
+        """
+        self._check_whole()
         flat = rows.flatten()
         if len(self._parts) == 1:
             found = EncodedText(*(array[flat] for array in self._parts[0]))
@@ -111,9 +120,18 @@ class QuestionStore:
         return EncodedText(*(array.view(*rows.shape, *array.shape[1:]) for array in found))
 
     def sentences(self, rows: Tensor) -> Tensor:
-        """The sentence features alone, [*rows, Dq]."""
+        """The sentence features alone, [*rows, Dq]. Raises as `take`."""
+        self._check_whole()
         every = [part.question for part in self._parts] or [self._empty(0, 0).question]
         return (every[0] if len(every) == 1 else torch.cat(every))[rows]
+
+    def _check_whole(self) -> None:
+        for path, before in self._files.items():
+            # Whatever has its name now: of a file that was replaced, the one that is mapped lives on.
+            with suppress(FileNotFoundError):
+                now = path.stat()
+                if os.path.samestat(before, now) and now.st_size < before.st_size:
+                    raise UserError(f"{path} was cut off while it was read; delete it and give the command again")
 
     def _empty(self, count: int, length: int) -> EncodedText:
         dims = self._encoders.dims
@@ -184,6 +202,7 @@ class QuestionStore:
         about = _about(path)
         try:
             weights, texts = str(about["weights"]), list(about["texts"])
+            self._files[path] = path.stat()
             with safe_open(path, framework="pt") as stored:
                 encoded = EncodedText(*(stored.get_tensor(name) for name in EncodedText._fields))
         except (OSError, KeyError, TypeError, SafetensorError) as error:

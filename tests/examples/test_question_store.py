@@ -274,6 +274,26 @@ def test_a_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(QuestionStore(StubEncoders(), tmp_path / "questions")) == 2
 
 
+def test_a_file_that_is_cut_off_while_it_is_mapped_is_told(tmp_path: Path) -> None:
+    # Reading on would end this process without a word.
+    QuestionStore(StubEncoders(), tmp_path).add(TEXTS)
+    store = QuestionStore(StubEncoders(), tmp_path)
+    path, rows = _part(tmp_path), store.rows(TEXTS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    for read in (store.take, store.sentences):
+        with pytest.raises(UserError, match="was cut off while it was read"):
+            read(rows)
+    path.write_bytes(whole)
+    store.take(rows)
+    # Of a file that is replaced the mapped one lives on, and so it does where the name is gone.
+    with written_whole(path) as other:
+        other.write_bytes(b"")
+    store.take(rows)
+    path.unlink()
+    store.take(rows)
+
+
 def test_parts_of_another_preset_are_left_alone(tmp_path: Path) -> None:
     QuestionStore(StubEncoders(), tmp_path).add(TEXTS)
     assert len(QuestionStore(load_encoders("small"), tmp_path)) == 0

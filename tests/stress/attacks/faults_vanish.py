@@ -116,6 +116,10 @@ ATTACKS = (
                 "tests/examples/test_features.py::test_a_file_that_is_shortened_while_it_is_read_is_told",
             ),
             Defect(
+                "a file of encoded questions that was overwritten while it was read ended `fit` without a word",
+                "tests/examples/test_question_store.py::test_a_file_that_is_cut_off_while_it_is_mapped_is_told",
+            ),
+            Defect(
                 "a store that was emptied after it was opened ended a command in a traceback",
                 "tests/examples/test_store.py::test_data_that_is_emptied_or_removed_before_it_is_read_is_told",
             ),
