@@ -16,7 +16,7 @@ def run_pair(module: str, *arguments: str) -> None:
     done = subprocess.run(
         [*command, "-m", module, *arguments],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -60,7 +60,9 @@ def _watch(event, arguments):
             where = last if isinstance(last, int) and last >= 0 else None
             base = os.getcwd() if where is None else os.readlink(f"/proc/self/fd/{where}")
             name = os.path.normpath(os.path.join(base, os.fsdecode(path)))
-            if not name.startswith(_own) and "__pycache__" not in name and not name.startswith("/dev/"):
+            # Gradio writes the seed of its file names beside itself, once in an environment.
+            seed = name.endswith("/site-packages/gradio/hash_seed.txt")
+            if not name.startswith(_own) and "__pycache__" not in name and not name.startswith("/dev/") and not seed:
                 told = f"{event} {name}"
     if told:
         os.write(_log, (told.replace("\\n", " ") + "\\n").encode("utf-8", "replace"))
