@@ -78,7 +78,7 @@ test: setup ## the tests one runs before each commit (meant to stay under 3 minu
 	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" $(KERNEL_TESTS)
 
 test-all: test ## those and the slow ones: what CI runs
-	$(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser"
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "slow and not gpu and not browser"
 	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser" $(KERNEL_TESTS)
 
 test-browser: setup ## the page to ask on and the site, clicked through in Chromium (apt-get install chromium)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .kernel_sample import sample
 from .machine_code import MachineCode, machine_code
 
 if TYPE_CHECKING:
@@ -34,8 +35,15 @@ class Failure:
     reason: str
 
 
-def examine(targets: list[str], only: str, jobs: int) -> list[MachineCode | Failure]:
-    """Compiles what the modules name for the targets, in processes of its own, and tells progress on stderr."""
+def examine(targets: list[str], only: str, jobs: int, sampled: bool = False) -> list[MachineCode | Failure]:
+    """Compiles what the modules name for the targets, in processes of its own, and tells progress on stderr.
+
+    Args:
+        targets: such as sm_90.
+        only: kernels whose name holds this text.
+        jobs: processes.
+        sampled: leave out what `sample` does.
+    """
     context = multiprocessing.get_context("spawn")
     with _no_interpreter(), ProcessPoolExecutor(jobs, context) as pool:
         listed = [(module, target, pool.submit(_names, module, target)) for target in targets for module in LISTS]
@@ -43,7 +51,7 @@ def examine(targets: list[str], only: str, jobs: int) -> list[MachineCode | Fail
             pool.submit(_examine, module, target, place): (name, target)
             for module, target, names in listed
             for place, name in enumerate(names.result())
-            if only in name
+            if only in name and (not sampled or name in sample(names.result()))
         }
         for done, _ in enumerate(as_completed(work), start=1):
             _progress(done, len(work))

@@ -58,6 +58,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="kernels whose name holds this text")
     parser.add_argument(
+        "--sample", action="store_true", help="a third of them: every block, dtype and form, not all with each other"
+    )
+    parser.add_argument(
         "--device",
         nargs="+",
         type=str.upper,
@@ -126,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if importlib.util.find_spec("triton") is None:
         raise UserError("kernels needs triton, which is not installed: pip install triton (Linux only)")
-    found = examine(args.target, args.only, args.jobs)
+    found = examine(args.target, args.only, args.jobs, args.sample)
     if not found:
         raise UserError(f"--only {args.only}: no kernel's name holds that")
     for target in args.target:

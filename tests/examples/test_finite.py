@@ -39,8 +39,8 @@ def _poisoned(where: str, number: int, value: float) -> Iterator[list[int]]:
     [
         ("the loss", 5, math.nan),
         pytest.param("the loss", 0, math.inf, marks=pytest.mark.slow),
-        ("a gradient", 6, math.nan),
-        ("the validation loss", 1, math.inf),
+        pytest.param("a gradient", 6, math.nan, marks=pytest.mark.slow),
+        pytest.param("the validation loss", 1, math.inf, marks=pytest.mark.slow),
     ],
 )
 def test_training_stops_before_a_checkpoint_and_names_the_questions(

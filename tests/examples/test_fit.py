@@ -68,7 +68,9 @@ def test_training_learns_what_the_questions_tell(tiny: TinyData, tmp_path: Path)
     assert json.loads((run / "finished.json").read_text())["best_val_accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("stop", [1, pytest.param(2, marks=pytest.mark.slow)])
+# The fast ones of test_resume.py stop within epochs.
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [1, 2])
 def test_a_stopped_run_resumes_to_the_very_same_weights(
     tiny: TinyData, tmp_path: Path, stop: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,8 @@ from tests.examples.test_resume import assert_same_run
 from tests.examples.tiny_run import TinyData, train_tiny, write_data
 from tests.two_processes import run_pair
 
-pytestmark = pytest.mark.slow
+# One process for all of them: another would train everything again.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pair")]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from tests.gaussian_moe.pair import HALF, RESUMED, Outcome, Pooler, resumed, run
 from tests.gaussian_moe.support import assert_close
 from tests.two_processes import run_pair
 
-pytestmark = pytest.mark.slow
+# One process for all of them, as for those of the other module of two processes.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("layers in a pair")]
 
 
 @pytest.fixture(scope="module")

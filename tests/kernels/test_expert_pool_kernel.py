@@ -100,7 +100,7 @@ def test_windows_cut_in_chunks(chunks: int, given: bool, monkeypatch: pytest.Mon
     check(case("times-padding", given, T=40, H=4))
 
 
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_other_sizes_and_strides_are_laid_out(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configs, "granule", lambda _: 16)
     check(case("lengths", given, S=2))

@@ -91,7 +91,7 @@ def test_any_size(sizes: dict[str, int]) -> None:
     check(case("even", False, **{"B": 1, **sizes}))
 
 
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_other_sizes_and_strides_are_laid_out(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configs, "granule", lambda _: 16)
     check(case("lengths", given, S=2))
@@ -102,7 +102,7 @@ def test_streams_add_to_the_weights_gradient() -> None:
     check(case("lengths", True, S=3, D=5, H=4))
 
 
-@pytest.mark.parametrize("splits", [2, 5])
+@pytest.mark.parametrize("splits", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_experts_work_cut_in_splits_and_windows_in_chunks(splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One clip for two splits leaves one window for both; of five splits some have nothing."""
     monkeypatch.setattr(configs, "shares", lambda *_: splits)
@@ -176,7 +176,7 @@ def test_nothing_there(B: int, G: int, T: int, given: bool) -> None:
         assert not gradient.any()
 
 
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_any_layout_of_the_arguments(given: bool) -> None:
     one = case("times-padding", given, T=7, H=4)
     assert one.padding is not None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gaussian_moe.functional import gaussian_weights
 from gaussian_moe.kernels.gaussian_weights import gaussian_weights_reference
+from tests.kernels.marks import slow_when_interpreted
 
 
 def published(centers: Tensor, stds: Tensor, times: Tensor) -> Tensor:
@@ -46,6 +47,7 @@ def test_published_form_is_nan_where_ours_is_not() -> None:
     assert gaussian_weights_reference(centers, stds, times)[0, 0, 1:3].tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
 
 
+@slow_when_interpreted
 @given(
     num_frames=st.integers(1, 12),
     questions=st.integers(1, 3),

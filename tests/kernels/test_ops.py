@@ -64,6 +64,7 @@ def pool_inputs(given: bool, kind: str) -> list[Any]:
     return [*leaves, torch.randint(0, E, (B, G)), *profile, *timing(kind), 0.0, True]
 
 
+@slow_when_interpreted
 @pytest.mark.parametrize("kind", TIMINGS)
 def test_weights_pass_opcheck_and_gradcheck(kind: str) -> None:
     inputs = (*gaussians(), *timing(kind), T)
@@ -100,6 +101,7 @@ def test_pool_passes_opcheck_and_gradcheck(given: bool, kind: str) -> None:
     assert torch.autograd.gradcheck(call, leaves, fast_mode=runtime.INTERPRETED)
 
 
+@slow_when_interpreted
 @pytest.mark.usefixtures("_path")
 @pytest.mark.parametrize(("given", "kind"), FORMS)
 def test_the_backward_operator_announces_its_shapes_and_strides(given: bool, kind: str) -> None:
@@ -138,8 +140,8 @@ def bank(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
     return tuple(torch.randn(shape, dtype=dtype) for shape in ((E, H, D), (E, H), (E, D, H), (E, D)))
 
 
-@slow_when_interpreted
-@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True])
 def test_functions_compile_into_one_graph(dynamic: bool) -> None:
     layers = bank()
 

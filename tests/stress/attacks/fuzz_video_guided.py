@@ -21,7 +21,7 @@ def _run(run: Run) -> Outcome:
     tried, failures, peak = 0, list[str](), 0
     while tried < run.amount:
         command = ["tests.stress.video_guided", str(run.folder), str(run.amount - tried), str(run.seed + tried)]
-        # The most memory that the fuzzer knows of counts what the process held that started it: the shell, which is small.
+        # The fuzzer counts as its own what the process held that started it: the shell holds little.
         shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-m", *command]
         done = subprocess.run(shell, capture_output=True, text=True, errors="replace")
         here = _number(run.folder / "tried")
