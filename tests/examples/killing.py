@@ -1,10 +1,10 @@
 """Kills a command with SIGKILL at random moments, runs it again, and compares what it made with an uninterrupted run.
 
-For commands that write into one folder and go on where they were stopped (`extract`, `pack`, `fit`). Every run writes
+For commands that write into one folder and go on where they were stopped. Every run writes
 to the same path, so that results may name it.
 
 Example:
-    kills = kill_and_rerun([sys.executable, "-m", "examples.avqa", "pack", ...], out=Path("store"), times=20)
+    kills = kill_and_rerun([sys.executable, "-m", "examples.avqa", "extract", ...], out=Path("features"), times=20)
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from examples.avqa.errors import UserError
 from examples.avqa.features import FeatureFolder
 from examples.avqa.pack import pack
 from examples.avqa.store import FeatureStore, is_store
-from tests.examples.kill_pack import kill_pack
 from tests.examples.killing import digests
 from tests.examples.tiny_run import TinyData, write_features
 
@@ -264,8 +263,3 @@ def test_out_is_nothing_else(features: Path, out: Path, own: TinyData) -> None:
         pack(out, out.with_name("other"))
     with pytest.raises(UserError, match="unknown modality sound; known are audio, video, patches"):
         pack(features, out.with_name("other"), folders={"sound": "vggish"})
-
-
-@pytest.mark.slow
-def test_killed_packing_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    assert len(kill_pack(tmp_path, times=4, videos=300)) == 4

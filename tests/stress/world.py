@@ -16,7 +16,7 @@ import numpy as np
 
 from examples.avqa.locks import LOCK
 from examples.avqa.media import read_frames
-from tests.examples import kill_fit, kill_pack
+from tests.examples.after_kill import assert_whole_or_no_store, check_checkpoints, run_content
 from tests.examples.killing import digests
 from tests.examples.tiny_run import MODEL_OPTIONS, TinyData, write_data
 from tests.examples.tiny_videos import write_video
@@ -93,12 +93,12 @@ def fit_content(out: Path) -> Mapping[str, object]:
     """What a run holds, but for how many processes read its batches."""
     settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     settings["data"].pop("workers")
-    return {**kill_fit.content(out), "settings.json": settings}
+    return {**run_content(out), "settings.json": settings}
 
 
 TASKS: Mapping[str, Task] = {
-    "fit": Task(lambda world, out: world.fit(out, "--if_finished", "skip"), fit_content, kill_fit.check_checkpoints),
-    "pack": Task(lambda world, out: world.pack(out), check=kill_pack.assert_whole_or_no_store),
+    "fit": Task(lambda world, out: world.fit(out, "--if_finished", "skip"), fit_content, check_checkpoints),
+    "pack": Task(lambda world, out: world.pack(out), check=assert_whole_or_no_store),
     "extract": Task(lambda world, out: world.extract_features(out), check=lambda out: arrays_are_whole(out)),
     "concert": Task(lambda world, out: world.concert(out), check=lambda out: concerts_are_whole(out)),
 }
