@@ -23,7 +23,7 @@ from .errors import UserError
 from .files import write_json
 from .finite import Finite
 from .json_text import decoded
-from .locks import only_here
+from .locks import forget_killed, only_here
 from .metrics_file import MetricsFile, read_metrics
 from .module import AVQAModule
 from .prepare import Prepared, feature_dims, prepare
@@ -66,6 +66,7 @@ def fit(
     settings = run_settings(data, model, optimizer, trainer, seed)
     check_run(out, settings, finished_is_fine=if_finished == "skip")
     if is_finished(out):
+        forget_killed(out)
         rank_zero_print(f"{out} holds this run, finished; delete it to train anew")
         return
     prepared = prepare(data, ("train", "val"), for_gpu=trains_on_gpu(trainer))

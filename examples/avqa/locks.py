@@ -49,6 +49,14 @@ def only_here(folder: Path, doing: str) -> Iterator[None]:
                 folder.rmdir()
 
 
+def forget_killed(folder: Path) -> None:
+    """Removes the lock that a process left which was killed in the folder, where nothing is left to be done in it."""
+    if (folder / LOCK).exists():
+        # Another may be there, or the folder may only be read.
+        with suppress(UserError, OSError), only_here(folder, "is in"):
+            pass
+
+
 def _taken(path: Path, folder: Path, doing: str) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

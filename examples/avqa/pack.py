@@ -21,7 +21,7 @@ from .errors import UserError
 from .feature_faults import clip_faults, refuse, widths
 from .features import FeatureFolder, VideoFeatures, renamed
 from .files import sweep_temporaries
-from .locks import LOCK, only_here
+from .locks import LOCK, forget_killed, only_here
 from .pack_journal import Entry, Journal, Stamps
 from .store import is_store
 from .store_index import DATA, INDEX, JOURNAL, Layout, StoredClip, StoredModality, StoreIndex
@@ -83,6 +83,8 @@ def pack(
         with only_here(out, "packs into"):
             # Another process may have packed there until this moment.
             index = _finished(out, settings, survey) or _packed(out, source, layout, settings, survey, skip_broken)
+    else:
+        forget_killed(out)
     left_out = index.left_out
     print(f"{out}: {len(index.clips)} videos, {index.bytes / 1e9:.2f} GB")
     if left_out:

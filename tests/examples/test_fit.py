@@ -14,6 +14,7 @@ import torch
 from examples.avqa.config import OptimizerConfig, TrainerConfig
 from examples.avqa.errors import UserError
 from examples.avqa.fit import check_settings, fit, load_model, load_settings, train
+from examples.avqa.locks import LOCK
 from examples.avqa.metrics_file import read_metrics
 from examples.avqa.prepare import prepare
 from tests.examples.tiny_run import MODEL, OPTIMIZER, TRAINER, TinyData, epochs, everything, train_tiny
@@ -115,6 +116,8 @@ def test_a_finished_run_is_kept(tiny: TinyData, tiny_run: Path, capsys: pytest.C
     before = everything(tiny_run)
     with pytest.raises(UserError, match="finished run"):
         train_tiny(tiny, tiny_run)
+    # As if killed at its very end.
+    (tiny_run / LOCK).touch()
     train_tiny(tiny, tiny_run, if_finished="skip")
     assert "finished" in capsys.readouterr().out
     assert everything(tiny_run) == before

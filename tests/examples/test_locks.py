@@ -12,7 +12,7 @@ import pytest
 
 from examples.avqa.errors import UserError
 from examples.avqa.files import process_runs
-from examples.avqa.locks import LOCK, only_here
+from examples.avqa.locks import LOCK, forget_killed, only_here
 
 _HOLDS = """
 import sys
@@ -54,6 +54,17 @@ def test_a_killed_process_is_there_no_longer(tmp_path: Path, holder: subprocess.
     with only_here(tmp_path / "run", "trains into"):
         pass
     assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_lock_of_a_killed_process_is_forgotten_and_no_other(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with holder:
+        forget_killed(tmp_path / "run")
+        assert (tmp_path / "run" / LOCK).exists()
+        holder.send_signal(signal.SIGKILL)
+    forget_killed(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+    forget_killed(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_folder_that_stays_empty_does_not_stay(tmp_path: Path) -> None:

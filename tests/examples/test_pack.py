@@ -16,6 +16,7 @@ from examples.avqa import pack as pack_module
 from examples.avqa.encoders import MODALITIES, load_encoders
 from examples.avqa.errors import UserError
 from examples.avqa.features import FeatureFolder
+from examples.avqa.locks import LOCK
 from examples.avqa.pack import pack
 from examples.avqa.store import FeatureStore, is_store
 from tests.examples.killing import digests
@@ -142,6 +143,7 @@ def test_the_same_command_again_changes_nothing(features: Path, out: Path) -> No
     # As if killed between its last two steps.
     settings = json.loads((out / "store.json").read_text())["settings"]
     (out / "packing.jsonl").write_text(json.dumps(settings) + "\n")
+    (out / LOCK).touch()
     pack(features, out)
     assert digests(out) == before
 

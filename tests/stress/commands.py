@@ -12,12 +12,14 @@ import re
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from tqdm import tqdm
 
 from examples.avqa import __main__ as program
 from examples.avqa import cli
@@ -95,7 +97,11 @@ def send_after(pid: int, cpu_s: float, number: int, group: bool = False) -> bool
     clock = (~pid << 3) | 2  # The kernel's name of another process's clock.
     while _runs(pid):
         if time.clock_gettime(clock) >= cpu_s:
-            (os.killpg if group else os.kill)(pid, number)
+            try:
+                (os.killpg if group else os.kill)(pid, number)
+            except ProcessLookupError:
+                # Not yet in a group of its own.
+                os.kill(pid, number)
             return True
         time.sleep(_POLL_S)
     return False
@@ -155,6 +161,8 @@ def _live(arguments: Sequence[str], log: Path, prepare: Callable[[], object] | N
         sys.modules["__main__"] = program
         sys.argv = ["python -m examples.avqa", *arguments]
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # All processes would share the lock of their bars, and wait for good for one that was killed with it.
+        tqdm.set_lock(threading.RLock())
         gc.freeze()
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
             if number < signal.SIGRTMIN:

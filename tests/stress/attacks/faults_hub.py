@@ -6,13 +6,13 @@ import os
 import random
 import resource
 import signal
-import sys
 from pathlib import Path
 
 import torch
 
 from gaussian_moe.hub import TemporalMoE
 from tests.stress.attack import Attack, Defect, Outcome, Run
+from tests.stress.changes import die_at
 from tests.stress.world import remove
 
 DIM = 64
@@ -50,7 +50,7 @@ def save(run: Run) -> Outcome:
                 if full:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
                 else:
-                    _die_after(changes)
+                    die_at(changes)
                 models[NEW].save_pretrained(folder)
                 code = 0
             except OSError:
@@ -64,25 +64,6 @@ def save(run: Run) -> Outcome:
             failures.append(f"{'disk full' if full else f'killed after {changes} changes'}, {number}: {fault}")
         run.tell(number + 1)
     return Outcome(run.amount, tuple(failures), dict(found))
-
-
-def _die_after(changes: int) -> None:
-    """Kills this process before its next change to a file."""
-    left = changes
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir") or (event == "open" and _writes(arguments)):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
-def _writes(arguments: tuple[object, ...]) -> bool:
-    flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
 def _held(folder: Path, models: dict[str, TemporalMoE], code: int, full: bool) -> tuple[str, str | None]:
