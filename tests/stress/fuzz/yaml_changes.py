@@ -93,7 +93,8 @@ def yaml_changed(draw: Draw, data: bytes) -> bytes:
     try:
         tree = _pairs(yaml.safe_load(data))
         return written(changed_tree(draw, tree, _VALUES)).encode("utf-8", "surrogatepass")
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+    # What the library raises of numbers, dates and keys, besides its own.
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError, AttributeError):
         return data
 
 
