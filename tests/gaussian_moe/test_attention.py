@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from gaussian_moe.attention import Attention
+from gaussian_moe.attention import Attention, _held
 from tests.gaussian_moe.support import assert_close, assert_same_gradients, gradients, stirred
 
 DIM, HEADS = 16, 4
@@ -151,3 +151,18 @@ def test_any_leading_shape_reaches_a_fused_kernel(leading: tuple[int, ...]) -> N
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as recorded:
         ours(x, x)
     assert any("flash_attention" in event.key for event in recorded.key_averages())
+
+
+def test_only_half_precision_holds_large_queries_back() -> None:
+    queries, source = torch.full((1, 2, 4), 300.0), torch.full((1, 3, 4), 300.0)
+    for dtype in (torch.float32, torch.bfloat16):
+        given = queries.to(dtype)
+        held, factor = _held(given, source.to(dtype))
+        assert held is given
+        assert factor is None
+    held, factor = _held(queries.half(), source.half())
+    assert factor is not None
+    # 300 x 300 x 4 does not fit; what is multiplied back is a power of 2, so that nothing is rounded.
+    assert float((held.double() @ source.double().mT).amax()) < 2**16
+    assert torch.equal(held.double() * factor.double(), queries.double())
+    assert float(factor.log2().frac().abs().amax()) == 0

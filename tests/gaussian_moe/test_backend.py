@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE, backend
 from gaussian_moe.backend import VARIABLE, fused
 from gaussian_moe.kernels import runtime
+from gaussian_moe.kernels.expert_pool import op as pool_op
 from tests.gaussian_moe.support import small_moe
 
 interpreter_off = pytest.mark.skipif(runtime.INTERPRETED, reason="under the interpreter a CPU runs the kernels")
@@ -127,3 +129,38 @@ def test_small_inputs_give_what_the_operators_give(dtype: torch.dtype, monkeypat
         results.append(moe(question, frames, streams=streams, lengths=torch.tensor([9, 4])))
     tolerance = 8 * torch.finfo(dtype).eps
     torch.testing.assert_close(results[1], results[0], rtol=tolerance, atol=tolerance)
+
+
+def _noted(function: Callable[..., Any], name: str, called: list[str]) -> Callable[..., Any]:
+    """The function, which notes that it was called."""
+
+    def noted(*given: Any) -> Any:
+        called.append(name)
+        return function(*given)
+
+    return noted
+
+
+@interpreter_off
+def test_the_operators_get_what_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what is small, nor one frame, which has nothing to fuse; and a counter of FLOPs knows them before."""
+    called: list[str] = []
+    for name in ("count_flops", "expert_pool"):
+        monkeypatch.setattr(pool_op, name, _noted(getattr(pool_op, name), name, called))
+    moe = small_moe()
+    for limit, num_frames, wanted in ((0, 5, ["count_flops", "expert_pool"]), (0, 1, []), (2**25, 5, [])):
+        monkeypatch.setattr(backend, "SMALL", limit)
+        called.clear()
+        moe(torch.zeros(2, 16), torch.zeros(2, num_frames, 16))
+        assert called == wanted
+
+
+def test_in_a_compiled_graph_an_unknown_size_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backend.surely_below(3, 4)
+    assert not backend.surely_below(4, 4)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for knows_symbols in (True, False):
+        monkeypatch.setattr(backend, "_COMPILES_SYMBOLS", knows_symbols)
+        # A compiler that cannot tell symbols from numbers takes all for large.
+        assert backend.surely_below(3, 4) is knows_symbols
+        assert not backend.surely_below(4, 4)

@@ -17,6 +17,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -238,6 +239,16 @@ def test_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert asked == [("somebody/moe", "v1")] * 2
 
 
+def test_a_repository_without_a_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def download(repo_id: str, filename: str, **options: Any) -> str:
+        # As of a page that is not there, whose answer is not needed here.
+        raise HfHubHTTPError.__new__(HfHubHTTPError)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
+    with pytest.raises(FileNotFoundError, match=r"somebody/moe holds no config\.json"):
+        TemporalMoE.from_pretrained("somebody/moe")
+
+
 @pytest.mark.parametrize("package", ["huggingface_hub", "safetensors"])
 def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gaussian_moe.hub")
@@ -277,3 +288,22 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
     os.utime(tmp_path / ".saving-old", (0, 0))
     small().save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.glob(".*")} == {".saving-young"}
+
+
+def test_weights_never_stand_beside_another_models_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    real = Path.replace
+
+    def cut_off(source: Path, target: Path) -> Path:
+        if target.name == "config.json":
+            raise OSError("the process ends here")
+        return real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", cut_off)
+        with pytest.raises(OSError, match="ends here"):
+            small(top_k=3).save_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        TemporalMoE.from_pretrained(tmp_path)
+    small(top_k=3).save_pretrained(tmp_path)
+    assert TemporalMoE.from_pretrained(tmp_path).router.top_k == 3

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gaussian_moe import Routing, gaussian_diversity_loss, importance_loss, load_balance_loss, router_z_loss
+from gaussian_moe._counted import wide_logits
 from tests.gaussian_moe.routings import random_routing, relabelled
 from tests.gaussian_moe.support import assert_close
 
@@ -239,3 +240,12 @@ def test_errors_name_the_fix(loss: Loss) -> None:
 def test_diversity_wants_the_windows() -> None:
     with pytest.raises(ValueError, match="call the layer with return_routing=True"):
         gaussian_diversity_loss(random_routing(2)._replace(weights=None))
+
+
+def test_logits_of_questions_that_do_not_count_are_zero_and_wide() -> None:
+    routing = random_routing(2, 3)
+    routing = routing._replace(logits=torch.full_like(routing.logits, torch.nan).half())
+    counts = torch.zeros(routing.gates.shape[:-1], dtype=torch.bool)
+    logits = wide_logits(routing, counts)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, torch.zeros_like(logits))

@@ -67,6 +67,8 @@ def test_the_timeline_shows_windows_spans_and_truth() -> None:
     assert figure.axes[1].get_xlim() == (5.0, 35.0)
     gates = [text.get_text() for text in figure.axes[1].texts]
     assert gates == ["gate", *(f"{gate:.2f}" for gate in routing.gates[0])]
+    # As it was given: a dollar begins no formula.
+    assert figure.get_suptitle() == "$x"
 
 
 def test_opacity_follows_the_gates() -> None:
@@ -152,6 +154,10 @@ def test_many_experts_are_a_heat_map() -> None:
     figure = plot_history(recorded)
     (mesh,) = (item for item in figure.axes[0].collections if isinstance(item, QuadMesh))
     assert np.allclose(np.asarray(mesh.get_array()), torch.stack([statistics.load for statistics in recorded]).T)
+    # No expert at all is the scale's end, whatever the smallest share is; the scale says what it shows.
+    assert mesh.get_clim()[0] == 0
+    assert mesh.colorbar is not None
+    assert "load" in mesh.colorbar.ax.get_ylabel()
 
 
 def test_long_histories_are_averaged_by_questions() -> None:

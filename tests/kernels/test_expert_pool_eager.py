@@ -91,6 +91,39 @@ def test_every_frame_of_every_window_is_in_one_piece(
     )
 
 
+def test_long_windows_are_products_of_their_own_and_short_ones_are_gathered() -> None:
+    for length, windows in ((pieces.ALONE, 1), (pieces.ALONE - 1, 2)):
+        first = torch.zeros(2, 1, dtype=torch.int64)
+        found = list(pieces.cut(first, first, first + length, 1, length, 1))
+        assert {part.windows for piece in found for part in piece.parts} == {windows}
+        # A run of rows needs no numbers.
+        assert all(isinstance(piece.frames, slice) == (windows == 1) for piece in found)
+    # Nothing to gather: one window of one stream, however short; of two streams there is.
+    alone = torch.zeros(1, 1, dtype=torch.int64)
+    for streams in (1, 2):
+        (piece,) = pieces.cut(alone, alone, alone + 3, streams, 3, 1)
+        assert isinstance(piece.frames, slice) == (streams == 1)
+
+
+@pytest.mark.parametrize(
+    ("clips", "rows", "routed", "experts", "dim", "dense"),
+    [
+        # All experts are in use; one of 64 is, and what the others cost is more than the pieces of eight clips.
+        (8, 60, 7, 7, 64, True),
+        (8, 60, 1, 64, 1024, False),
+        # Eight pieces cost more than two small products.
+        (8, 60, 1, 2, 1024, True),
+        # H E of all rows are held at once: 2^21 numbers, and one clip more.
+        (64, 128, 8, 8, 64, True),
+        (65, 128, 8, 8, 64, False),
+    ],
+)
+def test_one_product_over_all_experts_where_that_costs_less(
+    clips: int, rows: int, routed: int, experts: int, dim: int, dense: bool
+) -> None:
+    assert eager._prefers_dense(clips, rows, routed, torch.empty(experts, 32, dim, device="meta")) is dense
+
+
 def expected(frames: Tensor, weight1: Tensor, bias1: Tensor, indices: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """State and mass, every pair written out."""
     hidden = torch.relu(torch.einsum("bstd,bghd->bsgth", frames, weight1[indices]) + bias1[indices][:, None, :, None])

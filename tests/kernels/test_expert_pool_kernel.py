@@ -237,5 +237,7 @@ def test_compilations_name_every_argument(target: str) -> None:
         assert list(one.signature) == one.kernel.arg_names
         assert {name for name, kind in one.signature.items() if kind == "constexpr"} == one.constexprs.keys()
         assert set(one.divisible) <= one.signature.keys() - one.constexprs.keys()
+        assert {name for name, kind in one.signature.items() if kind.startswith("*")} <= set(one.divisible)
+        assert {value for name, value in one.constexprs.items() if name.endswith("_stride")} <= {1}
     dtypes = {"fp16", "fp32"} if target == "sm_75" else {"bf16", "fp16", "fp32"}
     assert {one.signature["frames_ptr"][1:] for one in found if "frames_ptr" in one.signature} == dtypes

@@ -366,3 +366,7 @@ def test_compilations_name_every_argument(target: str) -> None:
         assert list(one.signature) == one.kernel.arg_names
         assert {name for name, kind in one.signature.items() if kind == "constexpr"} == one.constexprs.keys()
         assert (one.constexprs["BLOCK_T"], one.num_warps) in launch.CONFIGS
+        # Triton takes no other number than 1 for a constant by itself.
+        assert {value for name, value in one.constexprs.items() if name.endswith("_stride")} <= {1}
+        pointers = [name for name, kind in one.signature.items() if kind.startswith("*")]
+        assert list(one.divisible) == pointers
