@@ -5,6 +5,7 @@ Each runs all that `python -m examples.avqa` runs once Python and its imports ar
 
 from __future__ import annotations
 
+import codecs
 import gc
 import os
 import random
@@ -69,6 +70,18 @@ class Started:
         """Sends a signal once the process has used so much time of a core; False where it had ended before."""
         return send_after(self.pid, cpu_s, number, group)
 
+    def send(self, number: int) -> None:
+        """Sends a signal at once; nothing happens where the process has ended."""
+        os.kill(self.pid, number)
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return _runs(self.pid)
+
+    def cpu_s(self) -> float:
+        """How long it has used a core."""
+        return time.clock_gettime(_clock(self.pid)) if self.runs() else 0.0
+
     def kill_one(
         self, workers: Callable[[int], list[int]], number: int, seconds: float, random_: random.Random
     ) -> bool:
@@ -94,9 +107,8 @@ class Started:
 
 def send_after(pid: int, cpu_s: float, number: int, group: bool = False) -> bool:
     """Sends a signal once a child has used so much time of a core; False where it had ended before."""
-    clock = (~pid << 3) | 2  # The kernel's name of another process's clock.
     while _runs(pid):
-        if time.clock_gettime(clock) >= cpu_s:
+        if time.clock_gettime(_clock(pid)) >= cpu_s:
             try:
                 (os.killpg if group else os.kill)(pid, number)
             except ProcessLookupError:
@@ -105,6 +117,11 @@ def send_after(pid: int, cpu_s: float, number: int, group: bool = False) -> bool
             return True
         time.sleep(_POLL_S)
     return False
+
+
+def _clock(pid: int) -> int:
+    """The kernel's name of another process's clock."""
+    return (~pid << 3) | 2
 
 
 def _runs(pid: int) -> bool:
@@ -119,6 +136,8 @@ def warm() -> None:
     for name in cli.COMMANDS:
         if name != "serve":
             cli.command_parser(name)
+    # Python itself may lie where another user cannot read.
+    codecs.lookup("utf-8-sig")
 
 
 def command(arguments: Sequence[str], log: Path, prepare: Callable[[], object] | None = None) -> Ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -51,20 +52,21 @@ _PLAIN = (
 
 
 def names(seed: int, upward: str) -> Iterator[str]:
-    """Names without end: the odd ones first, then made of pieces.
+    """Names without end: odd ones, as long as there are any, and by turns such as are made of pieces.
 
     Args:
         seed: of the pieces.
         upward: a file outside that each may try to reach.
     """
-    yield from _PLAIN
     rng = random.Random(seed)
-    while True:
+    for number in itertools.count():
+        yield from _PLAIN[number : number + 1]
         ups = rng.randrange(0, 7)
-        separator = rng.choice(_SEPARATORS)
-        up = rng.choice(_UP)
+        # Half of the time what leads upward wherever nothing is checked.
+        up, separator = rng.choice((_UP[0], rng.choice(_UP))), rng.choice((_SEPARATORS[0], rng.choice(_SEPARATORS)))
+        start = rng.choice((_STARTS[0], rng.choice(_STARTS)))
         target = rng.choice((*_TARGETS, upward.lstrip("/"), upward))
-        parts = [rng.choice(_STARTS), *([f"{up}{separator}"] * ups), target.replace("/", separator)]
+        parts = [start, *([f"{up}{separator}"] * ups), target.replace("/", separator)]
         if rng.random() < 0.3:
             parts.insert(1, f"clip{separator}")
         name = "".join(parts)
