@@ -10,13 +10,14 @@ import sys
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from .config_file import check_config
 from .errors import UserError, one_line, told
 from .signals import received, stoppable
+from .typed import nulls
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -130,12 +131,24 @@ def _options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
             config = arguments[number + 1]
         if config is not None and os.path.lexists(config):
             check_config(Path(config))
+    hints = get_type_hints(command_function(name))
     try:
         options: Namespace = parser.parse_args(list(arguments))
-        return dict(parser.instantiate_classes(options).items(nested=False))
+        _refuse_nulls(nulls(hints, dict(options.items(nested=False))))
+        values = dict(parser.instantiate_classes(options).items(nested=False))
+    except UserError:
+        raise
     except Exception as error:  # of many kinds: values are read as YAML, by libraries below
         said = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"the options cannot be read: {said}") from error
+    _refuse_nulls(nulls(hints, values))
+    return values
+
+
+def _refuse_nulls(names: Sequence[str]) -> None:
+    """The parser takes null for every option, and for a group of them."""
+    if names:
+        raise UserError(f"{', '.join(names)}: null is no value of it; give one, or leave it out for the default")
 
 
 def _underscored(argument: str) -> str:

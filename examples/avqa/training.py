@@ -128,8 +128,11 @@ def _steps_done(last: Path) -> int | None:
     if not last.exists():
         return None
     try:
-        steps = load_plain(last, mmap=True, checksums=False)["global_step"]
-    except (ValueError, KeyError, TypeError) as error:
+        stored = load_plain(last, mmap=True, checksums=False)
+        if not isinstance(stored, dict):
+            raise ValueError("it holds no fields")
+        steps = stored["global_step"]
+    except (ValueError, KeyError) as error:
         raise UserError(f"{last} is no checkpoint of this program ({error}); delete it to train anew") from error
     if type(steps) is not int or steps < 0:
         raise UserError(f"{last} tells no number of steps; delete it to train anew")

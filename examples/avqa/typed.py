@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,19 @@ def _fits(value: Any, hint: Any) -> bool:
         wanted = inner[:1] * len(value) if inner[-1:] == (...,) else inner
         return len(value) == len(wanted) and all(map(_fits, value, wanted))
     return type(value) is (type(None) if hint is None else hint)
+
+
+def nulls(hints: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Names, dotted within dataclasses, of what is None though its type has no None."""
+    found = []
+    for name, value in values.items():
+        hint = hints.get(name, Any)
+        if value is None and not _fits(None, hint):
+            found.append(name)
+        elif is_dataclass(value) and not isinstance(value, type):
+            inner = {field.name: getattr(value, field.name) for field in fields(value)}
+            found += [f"{name}.{one}" for one in nulls(typing.get_type_hints(type(value)), inner)]
+    return found
 
 
 def _converted(value: Any, hint: Any) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..per_expert import of_experts
+
 FEW = 4
 """Matrices that may be copied: more would be fetched from the system anew for every call."""
 
@@ -30,7 +32,7 @@ def expert_mix_reference(
     expert = indices.unsqueeze(2).expand(B, Q, S, K)
     if not torch.compiler.is_exporting() and clips * K <= FEW and 3 * clips * K < E:
         # Copying the few matrices in use is cheaper than reading all.
-        pooled = torch.einsum("bqskh,bqskdh->bqsd", scaled, weight2[expert])
+        pooled = torch.einsum("bqskh,bqskdh->bqsd", scaled, of_experts(weight2, expert))
     else:
         row = expert * clips + torch.arange(clips, device=state.device).view(B, Q, S, 1)
         by_expert = torch.zeros(E * clips, H, dtype=dtype, device=state.device)

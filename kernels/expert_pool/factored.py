@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..expert_mix import expert_mix_reference
+from ..per_expert import of_experts
 from .activations import ACTIVATIONS
 
 
@@ -84,8 +85,10 @@ def _routed_experts(
     _, Q, K, _ = weights.shape
     _, H, D = weight1.shape
     expert = indices.reshape(B, Q * K)
-    first = weight1[expert].reshape(B, 1, Q * K * H, D)
-    hidden = ACTIVATIONS[activation](frames @ first.transpose(-1, -2) + bias1[expert].reshape(B, 1, 1, Q * K * H))
+    first = of_experts(weight1, expert).reshape(B, 1, Q * K * H, D)
+    hidden = ACTIVATIONS[activation](
+        frames @ first.transpose(-1, -2) + of_experts(bias1, expert).reshape(B, 1, 1, Q * K * H)
+    )
     state = torch.einsum(
         "bgt,bstgh->bsgh", weights.reshape(B, Q * K, T).to(hidden.dtype), hidden.view(B, S, T, Q * K, H)
     )

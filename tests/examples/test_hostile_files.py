@@ -200,7 +200,19 @@ def test_settings_of_a_run_of_another_type_are_told(tmp_path: Path, fields: dict
         load_data_config(tmp_path)
 
 
-@pytest.mark.parametrize("fields", [{"seat": "left"}, {"segments": [1]}, {"seed": None}, {"tilt": 10**400}, {"x": 1}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seat": "left"},
+        {"segments": [1]},
+        {"segments": [[9, 3]]},
+        {"segments": [[1, 3], [2, 4]]},
+        {"segments": [[1, 31]]},
+        {"seed": None},
+        {"tilt": 10**400},
+        {"x": 1},
+    ],
+)
 def test_scenes_of_another_type_are_told(tmp_path: Path, fields: dict[str, Any]) -> None:
     path = tmp_path / "scenes.json"
     scenes = json.loads(load("concert-settings").seeds()[0]["scenes.json"])
@@ -391,3 +403,22 @@ def read_questions_of(tmp_path: Path) -> list[Any]:
     """One question."""
     _annotated(tmp_path)
     return read_questions(tmp_path / "train.json", None)[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("seed: null", "seed"),
+        ("model: null", "model"),
+        ("trainer: {max_epochs: null, gradient_clip_val: null}", "trainer.max_epochs"),
+        ("optimizer: {betas: null, lr: null}", "optimizer.lr, optimizer.betas"),
+    ],
+)
+def test_a_null_where_none_can_be_is_told(
+    tmp_path: Path, line: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"{line}\ndata: {{answers: a, train: t, val: v}}\nout: {tmp_path}/run\n")
+    assert main(["fit", "--config", str(config)]) == 2
+    wanted = f"error: {told}: null is no value of it; give one, or leave it out for the default\n"
+    assert capsys.readouterr().err == wanted

@@ -116,7 +116,7 @@ def test_hostile_pickles_are_refused_and_not_run(
     assert [found.name for found in tmp_path.iterdir()] == ["best.ckpt"]
 
 
-@pytest.mark.parametrize("value", [[1], {"global_step": "x"}, {"global_step": -1}, {}])
+@pytest.mark.parametrize("value", [[1], torch.ones(3), {"global_step": "x"}, {"global_step": -1}, {}])
 def test_a_last_checkpoint_without_its_step_is_told(tmp_path: Path, value: Any) -> None:
     torch.save(value, tmp_path / "last.ckpt")
     with pytest.raises(UserError, match=r"last\.ckpt .* delete it to train anew"):

@@ -23,6 +23,7 @@ from gaussian_moe import (
     router_z_loss,
     routing_statistics,
 )
+from gaussian_moe.kernels.per_expert import of_experts
 
 # What `torch.use_deterministic_algorithms` lists as an error on CUDA, as far as tensors such as ours could meet it.
 REFUSED = (
@@ -105,3 +106,26 @@ def test_no_kernel_adds_up_in_whatever_order_programs_come() -> None:
     sources = list((Path(__file__).parents[2] / "kernels").rglob("*.py"))
     assert any("tl.store" in source.read_text(encoding="utf-8") for source in sources)
     assert not [source for source in sources if "atomic" in source.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", ["auto", "torch"])
+def test_threads_of_a_cpu_add_in_the_same_order(path: str) -> None:
+    """Few of many experts: each clip adds to their gradients."""
+    layer = TemporalMoE(64, 8, 2, heads=4, backend=path).eval()
+    question, frames = torch.randn(8, 64), torch.randn(8, 40, 64)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = [torch.autograd.grad(layer(question, frames).square().sum(), [*layer.parameters()]) for _ in range(20)]
+    finally:
+        torch.set_num_threads(threads)
+    for gradients in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(gradients, found[0], strict=True))
+
+
+def test_matrices_of_experts_and_their_gradients() -> None:
+    bank = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
+    expert = torch.tensor([[4, 0, 4], [1, 4, 0]])
+    assert torch.equal(of_experts(bank, expert), bank[expert])
+    assert of_experts(bank[:, 0], expert).shape == (2, 3, 4)
+    assert torch.autograd.gradcheck(lambda bank: of_experts(bank, expert), bank)

@@ -1,6 +1,6 @@
 """What layers compute, as digests of their bits: `python -m tests.stress.bits THREADS`, for one process beside another.
 
-Prints {part: digest} as JSON. Parts are large enough for the library's own operators, and for more than one thread.
+Prints {part: digest} as JSON. Parts are large enough for more than one thread; "auto" takes our operators.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, TemporalMoE, load_balance_loss
+from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, TemporalMoE, backend, load_balance_loss
 
 
 def digest(tensors: Iterable[Tensor | None]) -> str:
@@ -35,8 +35,8 @@ def _passes(layer: nn.Module, inputs: list[Tensor], call: Callable[..., Tensor |
     return digest([*results, *torch.autograd.grad(total, leaves, allow_unused=True)])
 
 
-def _moe(dtype: torch.dtype, backend: str, top_k: int, frames: int) -> str:
-    layer = TemporalMoE(64, 8, top_k, heads=4, backend=backend, noise=0.1).to(dtype).train()
+def _moe(dtype: torch.dtype, path: str, top_k: int, frames: int) -> str:
+    layer = TemporalMoE(64, 8, top_k, heads=4, backend=path, noise=0.1).to(dtype).train()
     lengths = torch.tensor([frames, 1, 0, frames // 2, *[frames - 3] * 4])
     question, x = torch.randn(8, 64).to(dtype), torch.randn(8, frames, 64).to(dtype)
 
@@ -64,11 +64,11 @@ def _refiner() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     **{
-        f"TemporalMoE {str(dtype).removeprefix('torch.')} {backend} K={top_k} T={frames}": partial(
-            _moe, dtype, backend, top_k, frames
+        f"TemporalMoE {str(dtype).removeprefix('torch.')} {path} K={top_k} T={frames}": partial(
+            _moe, dtype, path, top_k, frames
         )
         for dtype in (torch.float32, torch.float64, torch.bfloat16)
-        for backend in ("auto", "torch")
+        for path in ("auto", "torch")
         for top_k, frames in ((8, 60), (2, 400))
     },
     "QuestionFusion": _fusion,
@@ -80,6 +80,8 @@ PARTS: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Every part from the same seed."""
     torch.set_num_threads(int(sys.argv[1]))
+    # Small sizes would go to plain operations.
+    backend.SMALL = 0
     found = {}
     for name, part in PARTS.items():
         torch.manual_seed(713)

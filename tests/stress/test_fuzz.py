@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,12 +15,13 @@ import pytest
 
 from examples.avqa.errors import UserError
 from tests.stress.attack import Run
-from tests.stress.fuzz import campaign, child, corpus, guided
+from tests.stress.fuzz import campaign, child, collect, corpus, guided
 from tests.stress.fuzz.byte_changes import BYTES
 from tests.stress.fuzz.json_changes import json_changed
 from tests.stress.fuzz.judge import unclear
 from tests.stress.fuzz.parser import Draw, Parser
 from tests.stress.fuzz.parsers import INSTRUMENTED, load
+from tests.stress.shell import by_shell
 
 
 def _parse(folder: Path) -> None:
@@ -107,6 +111,14 @@ def test_changes_are_the_same_for_the_same_seed() -> None:
         assert any(change(draw, b'{"a": [1, "b"]}') != b'{"a": [1, "b"]}' for _ in range(20)), change.__name__
 
 
+def test_memory_of_whoever_starts_a_fuzzer_is_not_its_own() -> None:
+    held = bytearray(os.urandom(1 << 20) * 300)
+    code = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
+    run = functools.partial(subprocess.run, capture_output=True, text=True, check=True)
+    alone, shell = (int(run(way([sys.executable, "-c", code])).stdout) for way in (list, by_shell))
+    assert shell < 100 < len(held) >> 20 <= alone
+
+
 def test_inputs_are_kept_and_given_back(tmp_path: Path) -> None:
     files = {"index/a.json": b"[" * 1000, "b": b"\0"}
     path = corpus.keep(tmp_path, "toy", files)
@@ -125,6 +137,16 @@ def test_the_coverage_guided_part_tries_what_it_is_told(tmp_path: Path) -> None:
     found = guided.run(load("metrics"), 200, 1, tmp_path)
     assert found.faults == []
     assert found.executed >= 200
+    # Each is a folder that the parser can be given again; the seeds are no findings.
+    assert 0 < len(found.reaching) <= 200
+    assert all(set(files) == set(load("metrics").seeds()[0]) for files in found.reaching)
+
+
+def test_the_last_small_inputs_are_collected(tmp_path: Path) -> None:
+    reaching = [{"a": os.urandom(size)} for size in (10, 20, 100_000, 30)]
+    corpus.keep(tmp_path, "toy", {"a": b"of before"})
+    assert collect.collected("toy", reaching, 2, tmp_path) == 2
+    assert sorted(len(files["a"]) for files in corpus.kept("toy", tmp_path)) == [20, 30]
 
 
 def test_an_attack_tells_what_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,16 @@ class Scene:
             raise TypeError("no object with players")
         players = tuple(from_plain(Player, player) for player in record["players"])
         rest = from_plain(_SceneAlone, {name: value for name, value in record.items() if name != "players"})
+        for player in players:
+            _check_intervals("segments", player.segments, rest.duration)
+        _check_intervals("voiceover", () if rest.voiceover is None else (rest.voiceover,), rest.duration)
         return cls(players=players, **vars(rest))
+
+
+def _check_intervals(name: str, intervals: tuple[tuple[float, float], ...], duration: float) -> None:
+    times = [0.0, *(time for interval in intervals for time in interval), duration]
+    if times != sorted(times):
+        raise TypeError(f"{name} are no sorted intervals within the concert")
 
 
 @dataclass(frozen=True)

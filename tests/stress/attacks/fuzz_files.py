@@ -127,6 +127,9 @@ ATTACKS = (
                 "a run's settings of another type ended in a traceback, or were taken",
             ),
             _broke("test_scenes_of_another_type_are_told", "scenes of another type ended in a traceback"),
+            _broke(
+                "test_a_null_where_none_can_be_is_told", "a number that a config gives as null ended in a traceback"
+            ),
         ),
         sample=25,
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.stress.attack import Attack, Outcome, Run
 from tests.stress.broken_videos import valid
+from tests.stress.shell import by_shell
 from tests.stress.video_guided import PEAK_MB
 
 
@@ -21,9 +22,8 @@ def _run(run: Run) -> Outcome:
     tried, failures, peak = 0, list[str](), 0
     while tried < run.amount:
         command = ["tests.stress.video_guided", str(run.folder), str(run.amount - tried), str(run.seed + tried)]
-        # The fuzzer counts as its own what the process held that started it: the shell holds little.
-        shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-m", *command]
-        done = subprocess.run(shell, capture_output=True, text=True, errors="replace")
+        command = by_shell([sys.executable, "-m", *command])
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         here = _number(run.folder / "tried")
         tried += here
         run.tell(min(tried, run.amount))

@@ -83,7 +83,7 @@ def attack(run: Run, names: tuple[str, ...]) -> Outcome:
             "changed valid files": counts["changed"],
             "changed by Hypothesis": counts["chosen"],
             "coverage-guided": counts["guided"],
-            "once broke": counts["kept"],
+            "of the corpus": counts["kept"],
             "read": counts["right"],
             "refused": counts["refused"],
             "slowest": f"{findings.slowest:.2f} s",

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.stress.shell import by_shell
+
 from . import corpus
 from .judge import SECONDS, tried
 from .parser import Files, Parser
@@ -29,6 +31,8 @@ class Found(NamedTuple):
     faults: list[str]
     slowest: float
     memory: int
+    reaching: tuple[Files, ...]
+    """Inputs that reached new lines, in the order in which they were found."""
 
 
 def run(parser: Parser, amount: int, seed: int, folder: Path) -> Found:
@@ -48,7 +52,7 @@ def run(parser: Parser, amount: int, seed: int, folder: Path) -> Found:
                 (work / "seeds" / f"{corpus.digest(files)}-{number}").write_bytes(bytes([number]) + files[name])
     command = [sys.executable, "-m", "tests.stress.fuzz.guided", parser.name]
     done = subprocess.run(
-        [*command, "--runs", str(amount), "--seed", str(seed), "--work", str(work)],
+        by_shell([*command, "--runs", str(amount), "--seed", str(seed), "--work", str(work)]),
         cwd=Path(__file__).parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -63,7 +67,18 @@ def run(parser: Parser, amount: int, seed: int, folder: Path) -> Found:
     faults = list(told["faults"])
     if done.returncode and not faults:
         faults.append(" ".join(done.stderr.split()[-60:]))
-    return Found(told["executed"], faults, told["slowest"], told["memory"])
+    reached = sorted((work / "found").glob("*"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    reaching = tuple(_files(parser, path.read_bytes()) for path in reached)
+    return Found(told["executed"], faults, told["slowest"], told["memory"], reaching)
+
+
+def _files(parser: Parser, data: bytes) -> Files:
+    """The folder that the fuzzer's bytes stand for: the first says which file they are."""
+    seeds, names = parser.seeds(), list(parser.changes)
+    if not data:
+        return seeds[0]
+    name = names[data[0] % len(names)]
+    return dict(next(made for made in seeds if name in made)) | {name: data[1:]}
 
 
 class Notes:
@@ -103,22 +118,17 @@ def main() -> None:
         from .parsers import load
 
         parser = load(asked.parser)
-        seeds = parser.seeds()
         scratch = asked.work / "scratch"
         scratch.mkdir()
         # Once, so that what is imported late is instrumented too.
-        tried(parser, seeds[0], scratch)
+        tried(parser, parser.seeds()[0], scratch)
     import torch
 
     torch.set_num_threads(1)
     notes = Notes(asked.work / "notes.json", asked.runs)
-    names = list(parser.changes)
 
     def one(data: bytes) -> None:
-        files: dict[str, bytes] = dict(seeds[0])
-        if data:
-            name = names[data[0] % len(names)]
-            files = dict(next(made for made in seeds if name in made)) | {name: data[1:]}
+        files = _files(parser, data)
         trial = tried(parser, files, scratch)
         fault = f"{_kept(asked.work, parser.name, files)}: {trial.text}" if trial.kind == "fault" else ""
         notes.note(trial.seconds, trial.memory, fault)
