@@ -167,9 +167,8 @@ def _file(site: Site, rng: random.Random) -> Request:
     target = str(rng.choice(site.secrets))
     up = "../" * rng.randrange(1, 12)
     inside = site.uploads / "0"
-    spelled = rng.choice(
+    odd = rng.choice(
         (
-            target,
             f"{up}{target.lstrip('/')}",
             f"{inside}/{up}{target.lstrip('/')}",
             f"/{target}",
@@ -189,15 +188,19 @@ def _file(site: Site, rng: random.Random) -> Request:
             "//example.invalid/",
         )
     )
-    encoded = rng.choice((quote(spelled), quote(spelled, safe=""), quote(quote(spelled, safe="")), _dots(spelled)))
-    route = rng.choice(
+    # Half of each as it would be asked for: all of them odd, none would reach what serves files.
+    spelled = rng.choice((target, odd))
+    encoded = rng.choice((quote(spelled, safe=""), quote(quote(spelled, safe="")), _dots(spelled)))
+    encoded = rng.choice((quote(spelled), encoded))
+    odd_route = rng.choice(
         (
-            "/gradio_api/file=", "/file=", "/gradio_api/file/", "/file/", "/static/", "/assets/", "/svelte/",
+            "/file=", "/gradio_api/file/", "/file/", "/static/", "/assets/", "/svelte/",
             "/gradio_api/proxy=", "/gradio_api/proxy=http://127.0.0.1/", "/gradio_api/stream/", "/gradio_api/file%3D",
             "/gradio_api//file=", "//gradio_api/file=", "/gradio_api/heartbeat/", "/gradio_api/./file=",
             "/gradio_api/custom_component/", "/gradio_api/FILE=", "/", "/theme.css/../gradio_api/file=",
         )
     )  # fmt: skip
+    route = rng.choice(("/gradio_api/file=", odd_route))
     method = rng.choice(("GET", "GET", "HEAD"))
     name = f"{method} {route}{encoded}"
     return Request(name[:160], request(method, f"{route}{encoded}", site.port), (200, 301, 307, 308, *REFUSED))
@@ -213,7 +216,7 @@ def _own_file(site: Site, rng: random.Random) -> Request:
     headers = {"Range": rng.choice(_RANGES)}
     path = f"/gradio_api/file={quote(str(rng.choice(files)))}"
     wanted = request("GET", path, site.port, headers)
-    return Request(f"range {headers['Range']}", wanted, (200, 206, 403, 416))
+    return Request(f"range {headers['Range']}", wanted, (200, 206, 400, 403, 416))
 
 
 def _unused(site: Site, rng: random.Random) -> Request:

@@ -32,11 +32,11 @@ def page(run: Run) -> Outcome:
     failures: list[str] = []
     done = 0
     with page_site(run.folder) as site, ThreadPoolExecutor(_AT_ONCE) as threads:
-        stream = requests(site, run.seed)
+        stream, secrets = requests(site, run.seed), _contents(site)
         largest = 0
         while done < run.amount:
             batch = list(itertools.islice(stream, min(_A_QUESTION, run.amount - done)))
-            for found in threads.map(lambda one: _sent(site, one), batch):
+            for found in threads.map(lambda one: _sent(site, one, secrets), batch):
                 failures += found
             done += len(batch)
             failures += _asked(site, TEXTS[done // _A_QUESTION % len(TEXTS)], done)
@@ -49,7 +49,12 @@ def page(run: Run) -> Outcome:
     return Outcome(done + -(-done // _A_QUESTION), tuple(failures), outcome)
 
 
-def _sent(site: Site, one: Request) -> list[str]:
+def _contents(site: Site) -> frozenset[bytes]:
+    """What is in the secrets that are real files."""
+    return frozenset(path.read_bytes() for path in site.secrets if not path.is_relative_to("/proc"))
+
+
+def _sent(site: Site, one: Request, secrets: frozenset[bytes]) -> list[str]:
     if one.sent is not None:
         broken_off(site.port, one.data, one.sent)
         return []
@@ -62,6 +67,8 @@ def _sent(site: Site, one: Request) -> list[str]:
         found.append(f"{one.name}: {answer.status} {answer.body[:200]!r}")
     elif one.right and answer.status and answer.status not in one.right:
         found.append(f"{one.name}: {answer.status}, not one of {one.right}")
+    if answer.body in secrets:
+        found.append(f"{one.name}: the answer is a file that nobody may read")
     text = answer.head + answer.body.decode("utf-8", "replace")
     found += [f"{one.name}: the answer holds {trace}" for trace in (*_TRACES, str(site.run)) if trace in text]
     return found
