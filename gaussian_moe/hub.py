@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+import stat
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -159,8 +160,12 @@ class PretrainedMixin(
         versions = {name: value["version"] for name, value in state._metadata.items() if "version" in value}  # type: ignore[attr-defined]
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         path = save_directory / WEIGHTS
+        # As any other file: safetensors makes one that no other user may read.
+        path.touch()
+        mode = stat.S_IMODE(path.stat().st_mode)
         try:
             save_file(tensors, path, metadata={"format": "pt", "versions": json.dumps(versions)})
+            path.chmod(mode)
         except SafetensorError as error:
             raise OSError(f"{WEIGHTS} cannot be written into {save_directory.parent}: {error}") from error
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -216,13 +217,16 @@ class QuestionStore:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes a safetensors file.
+    """Writes a safetensors file, for whoever may read what this process writes: of its own it is for the writer alone.
 
     Raises:
         OSError: it cannot be written.
     """
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
     try:
         save_file(tensors, path, metadata)
+        path.chmod(mode)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
@@ -232,6 +236,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 def _about(path: Path) -> dict[str, str | list[str]]:
     try:
+        # Of a file that may not be read safetensors says that there is none.
+        path.open("rb").close()
         with safe_open(path, framework="pt") as stored:
             about: dict[str, str | list[str]] = decoded((stored.metadata() or {})[_FIELD])
         weights, texts = about["weights"], about["texts"]
@@ -239,6 +245,10 @@ def _about(path: Path) -> dict[str, str | list[str]]:
             raise ValueError("fields of another kind")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("texts that are none")
+    except PermissionError as error:
+        raise UserError(
+            f"{path} may not be read; change its permissions, or name another folder with data.questions_cache"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{path} is cut off, or no file of encoded questions; delete it") from error
     return about

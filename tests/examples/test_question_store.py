@@ -150,6 +150,21 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
         QuestionStore(StubEncoders(), tmp_path / "file")
 
 
+def test_another_user_may_read_what_is_encoded_or_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    QuestionStore(StubEncoders(), cache).add(TEXTS)
+    (tmp_path / "any").touch()
+    assert _part(cache).stat().st_mode == (tmp_path / "any").stat().st_mode
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    # Root may read all.
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(UserError, match="may not be read; change its permissions"):
+        QuestionStore(StubEncoders(), cache)
+
+
 def test_nothing_new_leaves_the_file_alone(tmp_path: Path) -> None:
     cache = tmp_path / "questions"
     QuestionStore(StubEncoders(), cache).add(TEXTS)

@@ -282,6 +282,13 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["top_k"] == 3
 
 
+def test_other_users_may_read_it(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path / "model")
+    (tmp_path / "any").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert modes == {(tmp_path / "any").stat().st_mode}
+
+
 def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
     (tmp_path / ".saving-old").mkdir()
     (tmp_path / ".saving-young").mkdir()

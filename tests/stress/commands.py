@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,6 +139,7 @@ def warm() -> None:
             cli.command_parser(name)
     # Python itself may lie where another user cannot read.
     codecs.lookup("utf-8-sig")
+    resource_tracker.ensure_running()
 
 
 def command(arguments: Sequence[str], log: Path, prepare: Callable[[], object] | None = None) -> Ended:

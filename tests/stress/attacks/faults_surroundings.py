@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from examples.avqa.features import CHECKED
 from tests.stress.attack import Attack, Defect, Outcome, Run
 from tests.stress.commands import command, unclean
 from tests.stress.world import World, left_over, must, remove, shared_world
@@ -75,6 +76,12 @@ def _below_file(folder: Path) -> Path:
     return _file(folder) / "deeper"
 
 
+def _may_only_read() -> None:
+    # What is remembered of them would be written anew.
+    (shared_world().data.root / "features" / CHECKED).unlink(missing_ok=True)
+    _as(NOBODY)
+
+
 def _homeless() -> None:
     """No home, no name: as in a container that is run by any number."""
     for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME"):
@@ -124,6 +131,7 @@ _clock = time.time
 SURROUNDINGS: Mapping[str, Surrounding] = {
     "its folder may only be read": Surrounding(_read_only, lambda: _as(NOBODY), (2,)),
     "the folder above may only be read": Surrounding(_new, lambda: _as(NOBODY), (2,)),
+    "inputs that may only be read": Surrounding(_open_to_all, _may_only_read),
     "a file where the folder is wanted": Surrounding(_file, codes=(2,)),
     "a file above the folder": Surrounding(_below_file, codes=(2,)),
     "no home and an unknown user": Surrounding(_open_to_all, _homeless, (0, 2)),
@@ -175,17 +183,22 @@ ATTACKS = (
     Attack(
         name="surroundings",
         area="Faults",
-        tried="eight commands, each with read-only folders, files for folders, no home, an unknown user, closed, full "
-        "or ASCII output, a clock that runs backwards, few open files, odd names",
+        tried="eight commands, each with read-only folders and inputs, files for folders, no home, an unknown user, "
+        "closed, full or ASCII output, a clock that runs backwards, few open files, odd names",
         holds="the result, or one line and exit code 2; no temporary file left",
         run=surround,
         full=len(COMMANDS) * len(SURROUNDINGS),
-        sample=5,
+        sample=7,
         unit="pairs",
         defects=(
             Defect(
                 "a reader of standard output that left, as `head` does, ended a command before its files were written",
                 "tests/examples/test_printing.py::test_who_stops_reading_stops_nothing",
+            ),
+            Defect(
+                "encoded questions, and what `save_pretrained` wrote, could be read by no other user, who was told "
+                "that they were cut off",
+                "tests/examples/test_question_store.py::test_another_user_may_read_what_is_encoded_or_is_told",
             ),
             Defect(
                 "a terminal without Unicode ended `answer` in a traceback",
