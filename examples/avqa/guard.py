@@ -31,7 +31,7 @@ _READ = re.compile(
 _CALLS = re.compile(rf"{_API}/(queue/join|run/predict)/?")
 _ENDS = re.compile(rf"{_API}/(reset|cancel)/?")
 _UPLOAD = f"{_API}/upload"
-_RANGE = re.compile(r"bytes=[0-9]{0,18}-[0-9]{0,18}")
+_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 """An address or a name, and a port."""
 _MULTIPART = 2**16

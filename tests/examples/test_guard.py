@@ -109,7 +109,7 @@ def test_pictures_in_other_pages_are_refused_and_links_are_not(client: TestClien
     assert client.get("/config", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 
-@pytest.mark.parametrize("given", ["bytes=0-1-2", "bytes=²-³", "bytes=" + "9" * 30 + "-"])
+@pytest.mark.parametrize("given", ["bytes=0-1-2", "bytes=²-³", "bytes=-", "bytes=" + "9" * 30 + "-"])
 def test_headers_that_the_page_would_stumble_over_are_left_out(client: TestClient, given: str) -> None:
     headers = {b"Range": given.encode(), b"X-Forwarded-Host": b"b", b"X-Gradio-Server": b"c"}
     seen = client.get("/", headers=headers).json()[1]

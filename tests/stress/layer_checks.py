@@ -1,10 +1,11 @@
 """One try of a whole layer, a loss or a reading of a routing, in any dtype, against itself in float64.
 
 A layer is a chain of softmaxes and LayerNorms whose condition no formula says shortly, so it is measured: the float64
-layer is run again with its inputs, its parameters and the result of every operation, forward and backward, moved at
-random by some roundings of the dtype (Monte Carlo arithmetic). A result may be as far off as those runs are from the
-exact one. Where rounding one score decides a whole softmax, or the dtype does not hold a result, finite is all that can
-be asked.
+layer is run again with its inputs, its parameters, and the arguments and the result of every operation, forward and
+backward, moved at random by some roundings of the dtype (Monte Carlo arithmetic; the arguments as well, since an
+operation may take differences within: the gradient of a softmax does). A result may be as far off as those runs are
+from the exact one. Where rounding one score decides a whole softmax, or the dtype does not hold a result, finite is all
+that can be asked.
 """
 
 from __future__ import annotations
@@ -48,20 +49,22 @@ Function = Callable[[nn.Module, Mapping[str, Tensor]], Results]
 
 
 class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of its metaclass
-    """Moves the result of every operation in float64."""
+    """Moves the arguments and the result of every operation in float64."""
 
     def __init__(self, draw: Draw, by: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # in torch
         self.draw, self.by = draw, by
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func.is_view or any(returned.alias_info is not None for returned in func._schema.returns):
-            return result
-        exact = str(func).removeprefix("aten.").startswith(EXACT)
-        if isinstance(result, Tensor) and result.dtype == torch.float64 and not exact:
-            return result * (1 + self.by * (2 * self.draw.even(*result.shape) - 1))
-        return result
+        exact = func.is_view or any(returned.alias_info is not None for returned in func._schema.returns)
+        if exact or str(func).removeprefix("aten.").startswith(EXACT):
+            return func(*args, **(kwargs or {}))
+        return self._moved(func(*map(self._moved, args), **(kwargs or {})))
+
+    def _moved(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dtype == torch.float64:
+            return value * (1 + self.by * (2 * self.draw.even(*value.shape) - 1))
+        return value
 
 
 EXACT = (

@@ -90,12 +90,12 @@ _HOSTS = (
     "127.0.0.1:99999999",
     "[fe80::1%25eth0]",
 )
+# Not https of the same host and port: that is this page, where a proxy ends TLS before it.
 _ORIGINS = (
     "http://example.invalid",
     "null",
     "http://127.0.0.1:1",
     "http://localhost",
-    "https://127.0.0.1:{port}",
     "http://127.0.0.1:{port}.example.invalid",
     "http://example.invalid#127.0.0.1:{port}",
     "http://[",
