@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import Rectangle, StepPatch  # noqa: E402
 
 from gaussian_moe import RoutingStatistics, expert_spans, gated_timeline, routing_statistics  # noqa: E402
+from gaussian_moe._plot_style import COLORS, look  # noqa: E402
 from gaussian_moe.plot import plot_history, plot_timeline  # noqa: E402
 from tests.gaussian_moe.routings import random_routing  # noqa: E402
 
@@ -198,3 +200,28 @@ def test_the_extra_is_named_and_pyplot_is_not_imported() -> None:
         'gaussian_moe.plot needs matplotlib; pip install "gaussian-moe[plot]"',
         "False",
     ]
+
+
+def test_experts_beyond_the_colors_have_other_lines() -> None:
+    assert len({look(expert) for expert in range(2 * len(COLORS))}) == 2 * len(COLORS)
+    assert look(1000)[0] in COLORS
+
+
+def test_the_legend_reads_as_the_areas_are_stacked() -> None:
+    legend = plot_history(history(3)).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [f"expert {expert}" for expert in (4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "numpy"])
+def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("gaussian_moe.plot", "gaussian_moe._plot"))]:
+        monkeypatch.delitem(sys.modules, name)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, package, None)
+        with pytest.raises(ImportError, match=r'pip install "gaussian-moe\[plot\]"'):
+            importlib.import_module("gaussian_moe.plot")
+    # What else is missing is told as it is.
+    monkeypatch.setitem(sys.modules, "gaussian_moe._plot_style", None)
+    with pytest.raises(ModuleNotFoundError, match="_plot_style"):
+        importlib.import_module("gaussian_moe.plot")
