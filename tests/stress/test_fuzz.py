@@ -101,6 +101,15 @@ def test_what_is_changed_is_valid_before(name: str, tmp_path: Path) -> None:
         tried.close()
 
 
+def test_text_and_small_files_have_a_corpus() -> None:
+    """Checkpoints and weights are larger than what is kept: what broke there is in tests/examples."""
+    for name in INSTRUMENTED:
+        large = "checkpoint" in name or "weights" in name or name in ("encoded-questions", "hub-folder")
+        kept = list(corpus.kept(name))
+        assert large or kept, f"python -m tests.stress.fuzz.collect {name}"
+        assert all(set(files) <= {file for seed in load(name).seeds() for file in seed} for files in kept)
+
+
 def test_changes_are_the_same_for_the_same_seed() -> None:
     parser = load("annotations")
     first = [dict(files) for files in campaign.changed(parser, 20, 3)]
