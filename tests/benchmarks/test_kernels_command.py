@@ -119,7 +119,9 @@ def test_a_kernel_that_does_not_compile_says_why(found: Found) -> None:
 def test_the_command_prints_tables_and_writes_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], found: Found
 ) -> None:
-    monkeypatch.setattr(kernels, "examine", lambda targets, only, jobs: [found[key] for key in found if only in key[0]])
+    monkeypatch.setattr(
+        kernels, "examine", lambda targets, only, jobs, sampled: [found[key] for key in found if only in key[0]]
+    )
     out = tmp_path / "new" / "kernels.json"
     args = parse("--target", "sm_90", "gfx942", "--device", "t4", "H200", "--json", str(out))
     assert args.run(args) == 1, "one kernel does not compile"
