@@ -19,6 +19,7 @@ from gaussian_moe import (
     QuestionRouter,
     TemporalMoE,
     best_span,
+    clip_extent,
     expert_spans,
     gated_timeline,
     gaussian_diversity_loss,
@@ -219,3 +220,41 @@ def test_a_question_is_checked_also_where_a_routing_is_given() -> None:
         moe(torch.randn(3, 7), frames, routing=routing)
     with pytest.raises(ValueError, match=r"routing\.gates must have shape"):
         moe(torch.randn(2, 4, 16), frames, routing=routing)
+
+
+def test_shares_have_the_gates_shape() -> None:
+    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
+    given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
+    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
+    shares = torch.zeros(2, 2, 2)
+    given |= {"weights": None, "centers": shares, "stds": shares, "shares": shares}
+    refuses(gaussian_expert_pool, "shares", "[2, 3, M]", "[2, 2, 2]", **given)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"gates": torch.zeros(2, 1, 3), "indices": torch.zeros(2, 1, 3, dtype=torch.int64), "weights": None},
+        {"lengths": torch.tensor([5, 4])},
+        {"key_padding_mask": torch.zeros(2, 5, dtype=torch.bool)},
+        {"per_expert": True},
+    ],
+)
+def test_the_released_order_is_of_one_question_without_padding(arguments: dict[str, Any]) -> None:
+    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
+    given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
+    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
+    given |= {"weights": torch.zeros(2, 3, 5), "released_expert_order": True} | arguments
+    if given["weights"] is None:
+        given["weights"] = torch.zeros(2, 1, 3, 5)
+    refuses(gaussian_expert_pool, "released_expert_order", **given)
+
+
+@pytest.mark.parametrize("times", [torch.tensor(1.0), torch.ones(5, dtype=torch.bool), torch.ones(5) * 1j])
+def test_times_are_real_numbers(times: Tensor) -> None:
+    refuses(clip_extent, "times must be real numbers", times=times)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.5])
+def test_a_share_of_the_peak_is_one(threshold: float) -> None:
+    refuses(peak_span, "threshold", routing=torch.rand(2, 5), threshold=threshold)

@@ -314,3 +314,10 @@ def test_weights_never_stand_beside_another_models_arguments(monkeypatch: pytest
         TemporalMoE.from_pretrained(tmp_path)
     small(top_k=3).save_pretrained(tmp_path)
     assert TemporalMoE.from_pretrained(tmp_path).router.top_k == 3
+
+
+def test_a_model_is_loaded_where_it_is_wanted(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    for where, wanted in (({}, "cpu"), ({"device": "meta"}, "meta"), ({"map_location": "meta"}, "meta")):
+        model = TemporalMoE.from_pretrained(tmp_path, **where)
+        assert {parameter.device.type for parameter in model.parameters()} == {wanted}
