@@ -103,7 +103,8 @@ ATTACKS = (
         "numerics-layers",
         "Numerics",
         "all layers, losses, statistics and spans in four dtypes: inputs of 1e-6 to 1e6, logits of 1e4",
-        "finite, and no further from float64 than float64 moves when inputs and parameters are rounded",
+        "finite, routings and losses in float32 or wider, and no further from float64 than float64 moves when inputs "
+        "and parameters are rounded",
         _drawn(try_layer),
         full=500,
         sample=6,
