@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -161,21 +162,23 @@ def surround(run: Run) -> Outcome:
         must(world.test(world.root / "tested"), run.folder / "log")
     pairs = [(name, surrounding) for name in COMMANDS for surrounding in SURROUNDINGS]
     random.Random(run.seed).shuffle(pairs)
-    run.folder.chmod(0o755)
-    for number, (name, surrounding) in enumerate(pairs[: run.amount]):
-        folder, (make, prepare, codes) = run.folder / "in", SURROUNDINGS[surrounding]
-        remove(folder)
-        folder.mkdir()
-        out = make(folder)
-        ended = command(COMMANDS[name](world, out), run.folder / "log", prepare)
-        fault = unclean(ended, codes)
-        if not fault and ended.code == 0 and not any(out.iterdir()):
-            fault = "nothing was written"
-        if not fault and left_over(folder):
-            fault = f"left {left_over(folder)}"
-        if fault:
-            failures.append(f"{name}, {surrounding}: {fault}")
-        run.tell(number + 1)
+    # Not below the run's folder: other users may not enter what is above that one.
+    with tempfile.TemporaryDirectory(prefix="stress-surroundings-") as made:
+        Path(made).chmod(0o755)
+        for number, (name, surrounding) in enumerate(pairs[: run.amount]):
+            folder, (make, prepare, codes) = Path(made).resolve() / "in", SURROUNDINGS[surrounding]
+            remove(folder)
+            folder.mkdir()
+            out = make(folder)
+            ended = command(COMMANDS[name](world, out), run.folder / "log", prepare)
+            fault = unclean(ended, codes)
+            if not fault and ended.code == 0 and not any(out.iterdir()):
+                fault = "nothing was written"
+            if not fault and left_over(folder):
+                fault = f"left {left_over(folder)}"
+            if fault:
+                failures.append(f"{name}, {surrounding}: {fault}")
+            run.tell(number + 1)
     return Outcome(min(run.amount, len(pairs)), tuple(failures))
 
 
