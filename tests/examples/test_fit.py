@@ -95,6 +95,7 @@ def test_a_run_stopped_in_its_first_epoch_begins_anew_with_any_settings(tiny: Ti
     assert load_settings(stopped)["trainer"]["max_epochs"] == 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_others(
     tiny: TinyData, tiny_run: Path, tmp_path: Path
 ) -> None:

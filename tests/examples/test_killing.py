@@ -33,6 +33,7 @@ if not (out / "a").exists():
 """
 
 
+@pytest.mark.slow
 def test_a_careful_command_survives(tmp_path: Path) -> None:
     out, seen = tmp_path / "out", list[int]()
     kills = kill_and_rerun(

@@ -120,6 +120,7 @@ def test_changes_are_the_same_for_the_same_seed() -> None:
         assert any(change(draw, b'{"a": [1, "b"]}') != b'{"a": [1, "b"]}' for _ in range(20)), change.__name__
 
 
+@pytest.mark.slow
 def test_memory_of_whoever_starts_a_fuzzer_is_not_its_own() -> None:
     held = bytearray(os.urandom(1 << 20) * 300)
     code = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
