@@ -47,12 +47,13 @@ def examine(targets: list[str], only: str, jobs: int, sampled: bool = False) -> 
     context = multiprocessing.get_context("spawn")
     with _no_interpreter(), ProcessPoolExecutor(jobs, context) as pool:
         listed = [(module, target, pool.submit(_names, module, target)) for target in targets for module in LISTS]
-        work = {
-            pool.submit(_examine, module, target, place): (name, target)
-            for module, target, names in listed
-            for place, name in enumerate(names.result())
-            if only in name and (not sampled or name in sample(names.result()))
-        }
+        work = {}
+        for module, target, listing in listed:
+            names = listing.result()
+            chosen = sample(names) if sampled else set(names)
+            for place, name in enumerate(names):
+                if only in name and name in chosen:
+                    work[pool.submit(_examine, module, target, place)] = name, target
         for done, _ in enumerate(as_completed(work), start=1):
             _progress(done, len(work))
     return [_result(task, name, target) for task, (name, target) in work.items()]

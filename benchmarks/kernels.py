@@ -58,7 +58,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="kernels whose name holds this text")
     parser.add_argument(
-        "--sample", action="store_true", help="a third of them: every block, dtype and form, not all with each other"
+        "--sample", action="store_true", help="fewer of them: every block, dtype and form, not all with each other"
     )
     parser.add_argument(
         "--device",

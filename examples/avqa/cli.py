@@ -134,21 +134,15 @@ def _options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     hints = get_type_hints(command_function(name))
     try:
         options: Namespace = parser.parse_args(list(arguments))
-        _refuse_nulls(nulls(hints, dict(options.items(nested=False))))
-        values = dict(parser.instantiate_classes(options).items(nested=False))
-    except UserError:
-        raise
+        # The parser takes null for every option, and for a group of them.
+        empty = nulls(hints, options.as_dict())
+        values = {} if empty else dict(parser.instantiate_classes(options).items(nested=False))
     except Exception as error:  # of many kinds: values are read as YAML, by libraries below
         said = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"the options cannot be read: {said}") from error
-    _refuse_nulls(nulls(hints, values))
+    if empty:
+        raise UserError(f"{', '.join(empty)}: null is no value of it; give one, or leave it out for the default")
     return values
-
-
-def _refuse_nulls(names: Sequence[str]) -> None:
-    """The parser takes null for every option, and for a group of them."""
-    if names:
-        raise UserError(f"{', '.join(names)}: null is no value of it; give one, or leave it out for the default")
 
 
 def _underscored(argument: str) -> str:

@@ -59,15 +59,14 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def nulls(hints: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """Names, dotted within dataclasses, of what is None though its type has no None."""
+    """Names of what is None though its type has no None; dotted within the values of a dataclass's fields."""
     found = []
     for name, value in values.items():
         hint = hints.get(name, Any)
         if value is None and not _fits(None, hint):
             found.append(name)
-        elif is_dataclass(value) and not isinstance(value, type):
-            inner = {field.name: getattr(value, field.name) for field in fields(value)}
-            found += [f"{name}.{one}" for one in nulls(typing.get_type_hints(type(value)), inner)]
+        elif is_dataclass(hint) and isinstance(value, Mapping):
+            found += [f"{name}.{one}" for one in nulls(typing.get_type_hints(hint), value)]
     return found
 
 

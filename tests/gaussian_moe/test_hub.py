@@ -239,7 +239,7 @@ def test_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert asked == [("somebody/moe", "v1")] * 2
 
 
-def test_a_repository_without_a_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_repository_without_a_config(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(repo_id: str, filename: str, **options: Any) -> str:
         # As of a page that is not there, whose answer is not needed here.
         raise HfHubHTTPError.__new__(HfHubHTTPError)
