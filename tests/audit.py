@@ -13,6 +13,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -63,9 +64,13 @@ MINIMA = (
 
 
 def installed() -> dict[str, metadata.Distribution]:
-    """Every installed distribution by its canonical name."""
+    """Every installed distribution by its canonical name.
+
+    Of the environment's own folders: setuptools, once imported, also shows the parts it carries inside.
+    """
     found: dict[str, metadata.Distribution] = {}
-    for distribution in metadata.distributions():
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    for distribution in metadata.distributions(path=list(dict.fromkeys(folders))):
         found[canonicalize_name(distribution.metadata["Name"])] = distribution
     return found
 

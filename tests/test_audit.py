@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from email.message import Message
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,16 @@ def test_licences_that_may_be_had(about: dict[str, str]) -> None:
 )
 def test_licences_that_may_not(about: dict[str, str]) -> None:
     assert len(audit.licence_faults([_Distribution("a", **about)])) == 1  # type: ignore[list-item]  # a stand-in
+
+
+def test_what_a_package_carries_inside_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setuptools adds such a folder to the path once it is imported."""
+    (tmp_path / "carried-1.0.dist-info").mkdir()
+    (tmp_path / "carried-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert metadata.version("carried") == "1.0"
+    assert "carried" not in audit.installed()
+    assert audit.installed().keys() >= {"torch", "gaussian-moe", "pytest"}
 
 
 def test_what_is_installed_is_allowed_and_constrained() -> None:

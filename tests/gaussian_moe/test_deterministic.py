@@ -23,6 +23,7 @@ from gaussian_moe import (
     router_z_loss,
     routing_statistics,
 )
+from gaussian_moe.kernels import per_expert
 from gaussian_moe.kernels.per_expert import of_experts
 
 # What `torch.use_deterministic_algorithms` lists as an error on CUDA, as far as tensors such as ours could meet it.
@@ -103,7 +104,7 @@ def test_a_float_running_sum_would_be_seen() -> None:
 
 def test_no_kernel_adds_up_in_whatever_order_programs_come() -> None:
     """An atomic addition would: its sum is rounded in another order every time."""
-    sources = list((Path(__file__).parents[2] / "kernels").rglob("*.py"))
+    sources = list(Path(per_expert.__file__).parent.rglob("*.py"))
     assert any("tl.store" in source.read_text(encoding="utf-8") for source in sources)
     assert not [source for source in sources if "atomic" in source.read_text(encoding="utf-8")]
 
