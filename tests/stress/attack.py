@@ -19,6 +19,8 @@ class Defect:
     """What went wrong then, for whoever uses it: a sentence without a full stop."""
     test: str
     """The regression test: `tests/folder/test_file.py::test_name`."""
+    changelog: str
+    """Words of its line in CHANGELOG.md."""
 
 
 @dataclass(frozen=True)

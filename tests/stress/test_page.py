@@ -42,8 +42,14 @@ def test_a_defect_has_its_test(attack: str, defect: Defect) -> None:
     assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), defect.test
 
 
+@pytest.mark.parametrize(("attack", "defect"), DEFECTS)
+def test_a_defect_has_its_line_in_the_changelog(attack: str, defect: Defect) -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("- ") and defect.changelog in line for line in lines), defect.failed
+
+
 def test_a_row_holds_what_was_found(tmp_path: Path) -> None:
-    attack = _attack(defects=(Defect("2 | 2 was 5", "tests/test_a.py::test_b"),))
+    attack = _attack(defects=(Defect("2 | 2 was 5", "tests/test_a.py::test_b", "Sums"),))
     write(tmp_path, made(attack, 3, attack.run(Run(3, tmp_path)), 0.5))
     text = page.tables([attack], tmp_path)
     assert "| sums \\| products | 3 inputs | 2 \\| 2 was 5 ([test](../tests/test_a.py)) | they add up |" in text

@@ -101,6 +101,7 @@ ATTACKS = (
             Defect(
                 "a disk that was full while a checkpoint was written ended `fit` in a traceback",
                 "tests/examples/test_files.py::test_a_full_disk_is_told_with_the_file",
+                "A full disk, missing memory and a dead worker are one line",
             ),
         ),
     ),

@@ -105,6 +105,7 @@ ATTACKS = (
             Defect(
                 "`save_pretrained` on a full disk lost the model that had been there",
                 "tests/gaussian_moe/test_hub.py::test_a_full_disk_keeps_what_was_saved",
+                "a full disk no longer loses the model that `save_pretrained` was to replace",
             ),
         ),
     ),

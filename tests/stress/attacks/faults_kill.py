@@ -64,6 +64,7 @@ _LOCKS = (
     Defect(
         "`pack` and `fit` left the lock of a process that was killed at its very end",
         "tests/examples/test_locks.py::test_a_lock_of_a_killed_process_is_forgotten_and_no_other",
+        "The lock of one that was killed at its very end",
     ),
 )
 ATTACKS = tuple(

@@ -87,6 +87,7 @@ ATTACKS = (
             Defect(
                 "memory that was not enough ended commands in a traceback",
                 "tests/examples/test_errors.py::test_lack_of_memory_is_told_with_what_to_make_smaller",
+                "A full disk, missing memory and a dead worker are one line",
             ),
         ),
     ),

@@ -81,6 +81,7 @@ ATTACKS = (
             Defect(
                 "a loss of NaN or infinity went into every weight, and its checkpoint over the last good one",
                 "tests/examples/test_finite.py::test_training_stops_before_a_checkpoint_and_names_the_questions",
+                "Training stops at the first NaN or infinity",
             ),
         ),
     ),

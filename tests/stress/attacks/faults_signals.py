@@ -53,6 +53,7 @@ ATTACKS = (
             Defect(
                 "SIGTERM, SIGHUP and SIGUSR1 ended commands without a word, and left temporary files",
                 "tests/examples/test_signals.py::test_a_signal_is_told_and_nothing_is_left",
+                "SIGTERM, SIGHUP and SIGUSR1 stop a command as Ctrl-C does",
             ),
         ),
     ),

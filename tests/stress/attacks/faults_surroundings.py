@@ -197,15 +197,18 @@ ATTACKS = (
             Defect(
                 "a reader of standard output that left, as `head` does, ended a command before its files were written",
                 "tests/examples/test_printing.py::test_who_stops_reading_stops_nothing",
+                "`| head`, closed output",
             ),
             Defect(
                 "encoded questions, and what `save_pretrained` wrote, could be read by no other user, who was told "
                 "that they were cut off",
                 "tests/examples/test_question_store.py::test_another_user_may_read_what_is_encoded_or_is_told",
+                "Encoded questions and the weights of `save_pretrained` may be read by other users",
             ),
             Defect(
                 "a terminal without Unicode ended `answer` in a traceback",
                 "tests/examples/test_printing.py::test_letters_that_a_terminal_lacks_are_told_otherwise",
+                "terminals without Unicode",
             ),
         ),
     ),

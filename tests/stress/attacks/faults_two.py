@@ -91,6 +91,7 @@ ATTACKS = (
             Defect(
                 "two trainings in one folder wrote over each other's checkpoints",
                 "tests/examples/test_locks.py::test_the_second_is_told_who_is_there",
+                "two trainings wrote over each other's checkpoints",
             ),
         ),
     ),

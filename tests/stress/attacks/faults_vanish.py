@@ -114,14 +114,17 @@ ATTACKS = (
             Defect(
                 "a feature file that was shortened while it was read could end the process without a word",
                 "tests/examples/test_features.py::test_a_file_that_is_shortened_while_it_is_read_is_told",
+                "A feature file that is shortened while it is read is told",
             ),
             Defect(
                 "a file of encoded questions that was overwritten while it was read ended `fit` without a word",
                 "tests/examples/test_question_store.py::test_a_file_that_is_cut_off_while_it_is_mapped_is_told",
+                "a file of encoded questions that is cut off",
             ),
             Defect(
                 "a store that was emptied after it was opened ended a command in a traceback",
                 "tests/examples/test_store.py::test_data_that_is_emptied_or_removed_before_it_is_read_is_told",
+                "a store that is emptied or removed after it was opened",
             ),
         ),
     ),

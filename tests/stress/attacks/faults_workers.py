@@ -70,6 +70,7 @@ ATTACKS = (
             Defect(
                 "a data-loader worker that was killed ended `fit` in a traceback",
                 "tests/examples/test_batches.py::test_a_dead_worker_is_told_in_one_line",
+                "A full disk, missing memory and a dead worker are one line",
             ),
         ),
     ),

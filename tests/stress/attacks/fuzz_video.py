@@ -74,10 +74,15 @@ ATTACKS = (
         full=10_000,
         sample=150,
         defects=(
-            Defect("a video whose codec nobody knows ended in a traceback", f"{_TESTS}::test_an_unknown_codec"),
+            Defect(
+                "a video whose codec nobody knows ended in a traceback",
+                f"{_TESTS}::test_an_unknown_codec",
+                "unknown codecs",
+            ),
             Defect(
                 "tables of an MP4 of 2 kB were unfolded to 1.4 GB of memory",
                 f"{_TESTS}::test_tables_that_claim_more_than_the_file_can_hold",
+                "MP4 tables that claim millions of samples took gigabytes",
             ),
         ),
     ),

@@ -81,10 +81,12 @@ ATTACKS = (
                 "`gaussian_weights` gave NaN on the torch path for a std below 1e-20, and a NaN gradient for one below "
                 "1e-14",
                 "tests/gaussian_moe/test_extremes.py::test_windows_narrower_than_any_number_see_the_nearest_frame",
+                "narrower than any number (a std below 1e-20, or 0)",
             ),
             Defect(
                 "the operator and the kernels gave NaN for a std of 0 or too small to be divided by",
                 "tests/gaussian_moe/test_extremes.py::test_windows_narrower_than_any_number_see_the_nearest_frame",
+                "narrower than any number (a std below 1e-20, or 0)",
             ),
         ),
     ),
@@ -113,12 +115,14 @@ ATTACKS = (
             Defect(
                 "features of some hundreds in float16 gave NaN, as their attention scores did not fit",
                 "tests/gaussian_moe/test_extremes.py::test_large_features_have_scores_that_float16_does_not_hold",
+                "Attention in float16 takes features whose scores exceed 65,504",
             ),
             Defect(
                 "where all gates but one rounded to 0 the other experts in use were the first ones, even such as had "
                 "dropped out, and not those with the next logits",
                 "tests/gaussian_moe/test_router_noise.py::"
                 "test_an_expert_that_drops_out_is_not_chosen_where_other_gates_are_nothing",
+                "the first ones were taken, even such as had dropped out",
             ),
         ),
     ),
@@ -146,11 +150,13 @@ ATTACKS = (
             Defect(
                 "the kernels read outside of their tensors where the units of W1 lay 2^24 numbers apart",
                 "tests/kernels/test_addresses.py::test_elements_far_apart",
+                "they read outside of tensors whose channels or hidden units lay 2^24 numbers apart",
             ),
             Defect(
                 "of a clip cut into very many chunks the kernels left out frames: blocks times chunks did not go into "
                 "32 bits",
                 "tests/kernels/test_addresses.py::test_the_last_chunk_of_a_very_long_clip",
+                "left out frames of a clip cut into very many chunks",
             ),
         ),
     ),

@@ -189,38 +189,47 @@ ATTACKS = (
             Defect(
                 "a request could have the page fetch a file of any size from any public address",
                 "tests/examples/test_page_calls.py::test_nothing_else_does",
+                "no fetching of addresses",
             ),
             Defect(
                 "doors of Gradio that the page has no use for, such as that for recordings, stood open",
                 "tests/examples/test_guard.py::test_what_the_page_has_no_use_for_is_refused",
+                "no recordings",
             ),
             Defect(
                 "uploads could fill the disk: each file had a limit, all of them together had none",
                 "tests/examples/test_guard.py::test_uploads_are_refused_before_they_fill_the_disk",
+                "Uploads have a limit together and one for each",
             ),
             Defect(
                 "an upload that was broken off stayed on the disk until the page was stopped",
                 "tests/examples/test_serve.py::test_what_a_broken_off_upload_leaves_is_removed",
+                "what a broken-off upload leaves is removed",
             ),
             Defect(
                 "a visitor could remove the page's own copy of a concert for all others",
                 "tests/examples/test_serve.py::test_no_visitor_removes_what_is_not_an_upload",
+                "no visitor removes the page's own files",
             ),
             Defect(
                 "a question had no longest length, and was drawn into the picture however long it was",
                 "tests/examples/test_serve.py::test_a_question_without_end_is_told",
+                "a question has a longest length",
             ),
             Defect(
                 "a Host header with a bracket that was not closed ended in a traceback",
                 "tests/examples/test_guard.py::test_another_name_is_refused",
+                "odd Host and Range headers are refused",
             ),
             Defect(
                 "a Range header of two ranges ended in a traceback",
                 "tests/examples/test_guard.py::test_headers_that_the_page_would_stumble_over_are_left_out",
+                "odd Host and Range headers are refused",
             ),
             Defect(
                 "another site's page could load this one's files as its pictures",
                 "tests/examples/test_guard.py::test_pictures_in_other_pages_are_refused_and_links_are_not",
+                "other sites cannot load its files",
             ),
         ),
     ),

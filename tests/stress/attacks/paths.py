@@ -308,22 +308,27 @@ ATTACKS = (
             Defect(
                 "a config could name the folder of a modality outside that of the features, and it was written there",
                 "tests/examples/test_features.py::test_folders_lie_in_that_of_the_features",
+                "A config cannot put a modality's folder outside",
             ),
             Defect(
                 "a clip's id that was no UTF-8, or longer than a file's name, ended in a traceback",
                 "tests/examples/test_features.py::test_an_id_that_no_file_can_have_is_told",
+                "ids that no file can have",
             ),
             Defect(
                 "a video in a folder of concerts that was a link was offered on the page, wherever it led",
                 "tests/examples/test_serve.py::test_a_concert_that_is_a_link_elsewhere_is_not_offered",
+                "links among concerts are not offered",
             ),
             Defect(
                 "packing went on through a link in an unfinished store, and wrote to the file that it led to",
                 "tests/examples/test_pack.py::test_nothing_is_written_through_a_link",
+                "`pack` follows no link in an unfinished store",
             ),
             Defect(
                 "annotations named by dots alone had their results written to the folder above the run",
                 "tests/examples/test_result_files.py::test_no_annotations_name_another_folder",
+                "results stay in the run's folder",
             ),
         ),
     ),

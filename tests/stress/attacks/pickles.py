@@ -197,6 +197,7 @@ ATTACKS = (
             Defect(
                 "a cache of rendered features that was an archive ended in a traceback",
                 "tests/examples/test_dropins_command.py::test_a_cache_that_is_none_is_named",
+                "A cache of rendered features that is an archive",
             ),
         ),
     ),

@@ -139,10 +139,12 @@ ATTACKS = (
             Defect(
                 "a text called clip.mp4 made ffmpeg read another video, whose name it held",
                 f"{_TESTS}::test_a_list_of_other_files_is_no_video",
+                "A playlist under a video's name",
             ),
             Defect(
                 "a video called 12:30.mp4 was not found, one called concat:b.ts gave b.ts",
                 f"{_TESTS}::test_a_name_that_looks_like_an_address",
+                "names with a colon are files",
             ),
         ),
     ),
