@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 
 def kaiming_(weight: Tensor, bias: Tensor) -> None:
-    """Initialises one linear map [out, in], or a bank of them [E, out, in], each by its own fan-in."""
+    """Initialises one linear map [out, in], or a bank of them [E, out, in], each by its own fan-in.
+
+    On the meta device there is nothing to initialise, and a bank may be of any size.
+    """
+    if weight.is_meta:
+        return
     for matrix in weight.unbind() if weight.dim() == 3 else (weight,):
         nn.init.kaiming_normal_(matrix)
     nn.init.zeros_(bias)

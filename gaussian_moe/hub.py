@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,13 @@ class PretrainedMixin(
     A folder holds config.json (every argument of the constructor but device and dtype), model.safetensors (the state
     dict with its versions) and a model card. What is loaded equals what was saved bit for bit, in its dtypes; it is
     in eval mode and on the CPU unless `map_location` or `device` says otherwise.
+
+    Attributes:
+        module_counts: arguments that say how many submodules are made, each with tensors of its own. A config.json that
+            names more of them than its file has tensors is refused before they are made.
     """
+
+    module_counts: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls: type[_M], *args: Any, **kwargs: Any) -> _M:
         """Notes the arguments of the constructor."""
@@ -211,6 +217,13 @@ class PretrainedMixin(
             )
         arguments = {name: value for name, value in model_kwargs.items() if name not in _OF_THE_MACHINE}
         state = _read(file)
+        for name in cls.module_counts:
+            value = arguments.get(name)
+            if isinstance(value, int) and value > len(state):
+                raise ValueError(
+                    f"{CONFIG} of {model_id} describes no {cls.__name__} of {WEIGHTS}: {name} is {value!s:.20}, and that "
+                    f"holds {len(state)} tensors"
+                )
         try:
             # First without memory: the sizes that config.json tells may be any, those of the tensors are there.
             with torch.device("meta"):
@@ -310,3 +323,5 @@ class TemporalMoE(moe.TemporalMoE, PretrainedMixin, tags=["video-question-answer
         >>> torch.equal(same(question, frames), moe(question, frames))
         True
     """
+
+    module_counts = ("num_streams",)

@@ -135,9 +135,14 @@ def test_a_file_from_before_archives_is_still_read(tmp_path: Path) -> None:
         ({"dim": "4"}, "describes no TemporalMoE"),
         ({"dim": 10**30}, "describes no TemporalMoE"),
         ({"num_experts": -1}, "describes no TemporalMoE"),
+        ({"num_experts": 1 << 60}, "describes no TemporalMoE"),
+        ({"num_experts": 1 << 30}, "does not fit TemporalMoE"),
+        ({"num_streams": 10**300}, "num_streams is 10000000000000000000, and that holds 14 tensors"),
+        ({"num_streams": 15}, "num_streams is 15"),
+        ({"num_streams": 14}, "does not fit TemporalMoE"),
         ({"x" * 5000: 1}, "which TemporalMoE does not take"),
     ],
-    ids=["large", "text", "huge", "negative", "unknown"],
+    ids=["large", "text", "huge", "negative", "experts", "many", "streams", "more", "less", "unknown"],
 )
 def test_a_saved_layer_whose_config_lies_is_refused(tmp_path: Path, config: dict[str, Any], said: str) -> None:
     TemporalMoE(4, 3, top_k=2, heads=2).save_pretrained(tmp_path)
