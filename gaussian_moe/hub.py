@@ -221,8 +221,8 @@ class PretrainedMixin(
             value = arguments.get(name)
             if isinstance(value, int) and value > len(state):
                 raise ValueError(
-                    f"{CONFIG} of {model_id} describes no {cls.__name__} of {WEIGHTS}: {name} is {value!s:.20}, and that "
-                    f"holds {len(state)} tensors"
+                    f"{CONFIG} of {model_id} describes no {cls.__name__} of {WEIGHTS}: {name} is {value!s:.20}, and "
+                    f"that holds {len(state)} tensors"
                 )
         try:
             # First without memory: the sizes that config.json tells may be any, those of the tensors are there.
