@@ -164,3 +164,24 @@ def test_in_a_compiled_graph_an_unknown_size_is_large(monkeypatch: pytest.Monkey
         # A compiler that cannot tell symbols from numbers takes all for large.
         assert backend.surely_below(3, 4) is knows_symbols
         assert not backend.surely_below(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("compiles", "num_frames", "needs_grad", "limit"),
+    [
+        (False, 9, True, "SMALL"),
+        (True, 9, True, "SMALL_COMPILED"),
+        (True, backend.SHORT, False, "SMALL_COMPILED"),
+        (True, backend.SHORT - 1, False, "SMALL_SHORT"),
+    ],
+)
+def test_what_is_small(
+    compiles: bool, num_frames: int, needs_grad: bool, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short clips of a compiled graph are, longer than others, as long as no backward pass follows."""
+    if compiles:
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        monkeypatch.setattr(backend, "_COMPILES_SYMBOLS", True)
+    most = getattr(backend, limit)
+    assert backend.is_small(most - 1, num_frames, needs_grad)
+    assert not backend.is_small(most, num_frames, needs_grad)

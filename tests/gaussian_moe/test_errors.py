@@ -250,6 +250,22 @@ def test_the_released_order_is_of_one_question_without_padding(arguments: dict[s
     refuses(gaussian_expert_pool, "released_expert_order", **given)
 
 
+@pytest.mark.parametrize("name", ["window", "normalization", "activation", "backend"])
+def test_a_name_is_one_of_those_that_there_are(name: str) -> None:
+    """Also where nothing asks for it, as for a window where weights are given."""
+    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
+    given: dict[str, Any] = {argument: torch.zeros(shape) for argument, shape in bank.items()}
+    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
+    refuses(
+        gaussian_expert_pool,
+        f"{name} must be one of",
+        "'other'",
+        weights=torch.zeros(2, 3, 5),
+        **given,
+        **{name: "other"},
+    )
+
+
 @pytest.mark.parametrize("times", [torch.tensor(1.0), torch.ones(5, dtype=torch.bool), torch.ones(5) * 1j])
 def test_times_are_real_numbers(times: Tensor) -> None:
     refuses(clip_extent, "times must be real numbers", times=times)

@@ -214,6 +214,7 @@ def test_a_clip_with_no_frames_has_an_empty_peak_and_no_nan() -> None:
     assert routing.weights is not None
     none = peak_span(routing._replace(weights=routing.weights[..., :0]))
     assert [field.tolist() for field in none] == [[0.0, 0.0]] * 3
+    assert peak_span(torch.zeros(2, 3, 0)).start.shape == (2, 3)
     assert peak_span(random_routing(0)).start.shape == (0,)
     assert expert_spans(random_routing(0), duration=torch.zeros(0)).start.shape == (0, 3)
     leaf = routing.weights.requires_grad_()

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from gaussian_moe.functional import gaussian_expert_pool
 from gaussian_moe.kernels import runtime
@@ -115,6 +116,26 @@ def test_an_expert_not_in_use_gets_no_gradient(num_experts: int, top_k: int) -> 
         assert gradient is not None
         used = gradient.flatten(1).any(-1)
         assert used.tolist() == [expert < top_k for expert in range(num_experts)]
+
+
+@pytest.mark.parametrize(
+    ("num_experts", "top_k", "questions", "computed"),
+    [(9, 2, 1, 2), (5, 2, 1, 2), (4, 2, 1, 4), (9, 2, 2, 4), (8, 2, 2, 8), (9, 9, 1, 9)],
+)
+def test_idle_experts_are_left_out_where_most_are_idle(
+    num_experts: int, top_k: int, questions: int, computed: int
+) -> None:
+    """Otherwise all of them are one product."""
+    clips, streams, frames, dim, hidden = 3, 2, 64, 48, 4
+    weight1, bias1 = torch.randn(num_experts, hidden, dim), torch.randn(num_experts, hidden)
+    weight2, bias2 = torch.randn(num_experts, OUT, hidden), torch.randn(num_experts, OUT)
+    gates, weights = torch.rand(clips, questions, top_k), torch.rand(clips, questions, top_k, frames)
+    indices = torch.arange(top_k).expand(clips, questions, top_k)
+    with FlopCounterMode(display=False) as counter:
+        x = torch.randn(clips, streams, frames, dim)
+        expert_pool_factored(x, gates, indices, weights, weight1, bias1, weight2, bias2)
+    first_layer = 2 * clips * streams * frames * computed * hidden * dim
+    assert first_layer < counter.get_total_flops() < 1.2 * first_layer
 
 
 @pytest.mark.parametrize("top_k", [2, 7])

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from gaussian_moe.kernels.expert_pool import eager, pieces
 from gaussian_moe.kernels.expert_pool.bits import pack, unpack, words
+from gaussian_moe.kernels.expert_pool.op import reach_threshold
 from gaussian_moe.kernels.gaussian_weights import eager as weights_eager
 from gaussian_moe.kernels.gaussian_weights import gaussian_weights_reference
-from gaussian_moe.kernels.product import product
+from gaussian_moe.kernels.product import product, product_over_rows
 from tests.gaussian_moe.support import assert_close, assert_same_gradients
 
 
@@ -39,6 +40,19 @@ def test_products_take_transposed_views_and_every_dtype() -> None:
     across = product(x.t(), weight.repeat(3, 1)[:9].t().contiguous())
     torch.testing.assert_close(across, x.t() @ weight.repeat(3, 1)[:9])
     assert product(x[:0], weight, bias, relu=True).shape == (0, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("count", "left", "right"), [(2500, 3, 4), (2500, 0, 4), (2500, 3, 0), (0, 3, 4)])
+def test_a_product_over_rows_of_any_size(count: int, left: int, right: int, dtype: torch.dtype) -> None:
+    x, y = torch.randn(count, left, dtype=dtype), torch.randn(count, right, dtype=dtype)
+    torch.testing.assert_close(product_over_rows(x, y), x.t() @ y, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_what_may_be_left_out_weighs_an_eighth_of_what_is_rounded(dtype: torch.dtype) -> None:
+    assert 0 < reach_threshold(dtype) < torch.finfo(dtype).eps / 8
+    assert reach_threshold(torch.float64) == 0
 
 
 def rows(values: pieces.Rows, total: int) -> list[int]:
@@ -116,6 +130,8 @@ def test_long_windows_are_products_of_their_own_and_short_ones_are_gathered() ->
         # All experts are in use; one of 64 is, and what the others cost is more than the pieces of eight clips.
         (8, 60, 7, 7, 64, True),
         (8, 60, 1, 64, 1024, False),
+        # At most four of 64 experts have a piece.
+        (4, 60, 1, 64, 1024, False),
         # Eight pieces cost more than two small products.
         (8, 60, 1, 2, 1024, True),
         # H E of all rows are held at once: 2^21 numbers, and one clip more.
