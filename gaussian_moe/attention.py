@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from . import _checks
 from ._rearrange import rearrange
 from ._state import VersionedModule
-from .backend import check_backend_without_triton
 from .functional import linear
 from .linear import Linear
 
@@ -54,7 +53,6 @@ class Attention(VersionedModule):
         super().__init__()
         _checks.heads_divide(dim, heads)
         _checks.probability(dropout=dropout)
-        check_backend_without_triton(backend)
         self.dim, self.heads, self.dropout, self.backend = dim, heads, dropout, backend
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim, device=device, dtype=dtype))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * dim, device=device, dtype=dtype))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
 from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE, backend
+from gaussian_moe.attention import Attention
 from gaussian_moe.backend import VARIABLE, fused
 from gaussian_moe.kernels import runtime
 from gaussian_moe.kernels.expert_pool import op as pool_op
+from gaussian_moe.linear import Linear
 from tests.gaussian_moe.support import small_moe
 
 interpreter_off = pytest.mark.skipif(runtime.INTERPRETED, reason="under the interpreter a CPU runs the kernels")
@@ -95,10 +98,12 @@ def test_with_triton_a_gpu_is_fused() -> None:
         assert fused("triton", torch.device("cuda"), torch.bfloat16) is True
 
 
-@pytest.mark.parametrize("layer", [QuestionFusion, PatchFusion, ProgressiveRefiner])
+@pytest.mark.parametrize("layer", [QuestionFusion, PatchFusion, ProgressiveRefiner, Attention, partial(Linear, 16)])
 def test_layers_without_kernels_say_so(layer: Callable[..., object]) -> None:
     with pytest.raises(ValueError, match="backend='triton': this layer has no Triton kernel; use 'auto' or 'torch'"):
         layer(16, backend="triton")
+    with pytest.raises(ValueError, match="backend must be one of auto, triton, torch, got 'fast'"):
+        layer(16, backend="fast")
 
 
 def test_a_routers_attention_has_no_kernel_to_ask_for() -> None:

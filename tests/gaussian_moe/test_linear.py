@@ -41,6 +41,8 @@ def test_from_the_least_size_on(layer: Linear) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_not_in_another_dtype(layer: Linear, dtype: torch.dtype) -> None:
     assert not runs_operator(lambda: layer.to(dtype)(torch.randn(ROWS, WIDTH, dtype=dtype)))
+    plain = Linear(WIDTH, WIDTH, bias=False, dtype=dtype)
+    assert not runs_operator(lambda: plain(torch.randn(ROWS, WIDTH, dtype=dtype)))
 
 
 def test_not_under_autocast(layer: Linear) -> None:

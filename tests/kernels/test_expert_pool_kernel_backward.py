@@ -102,9 +102,9 @@ def test_streams_add_to_the_weights_gradient() -> None:
     check(case("lengths", True, S=3, D=5, H=4))
 
 
-@pytest.mark.parametrize("splits", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("splits", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_experts_work_cut_in_splits_and_windows_in_chunks(splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One clip for two splits leaves one window for both; of five splits some have nothing."""
+    """Work that the splits do not divide; of five splits some have nothing."""
     monkeypatch.setattr(configs, "shares", lambda *_: splits)
     check(case("times-padding", False, B=2, S=2, G=1, T=40, D=5, H=4, E=1))
     check(case("lengths", True, B=3, G=2, T=20, D=5, H=4, E=3))
