@@ -130,7 +130,6 @@ class GaussianExpert(VersionedModule):
                 "released_expert_order is defined without padding only; drop key_padding_mask and lengths, "
                 "or build the layer with released_expert_order=False"
             )
-        _checks.channels("frames", frames, ["B", "S", "T"] if frames.dim() == 4 else ["B", "T"], self.weight1)
         given = routing.weights
         return gaussian_expert_pool(
             frames,

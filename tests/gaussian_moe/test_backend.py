@@ -13,6 +13,7 @@ from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, Questi
 from gaussian_moe.attention import Attention
 from gaussian_moe.backend import VARIABLE, fused
 from gaussian_moe.kernels import runtime
+from gaussian_moe.kernels.expert_mix import op as mix_op
 from gaussian_moe.kernels.expert_pool import op as pool_op
 from gaussian_moe.linear import Linear
 from tests.gaussian_moe.support import small_moe
@@ -150,10 +151,12 @@ def _noted(function: Callable[..., Any], name: str, called: list[str]) -> Callab
 def test_the_operators_get_what_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what is small, nor one frame, which has nothing to fuse; and a counter of FLOPs knows them before."""
     called: list[str] = []
-    for name in ("count_flops", "expert_pool"):
-        monkeypatch.setattr(pool_op, name, _noted(getattr(pool_op, name), name, called))
+    for name, op in (("expert_pool", pool_op), ("expert_mix", mix_op)):
+        monkeypatch.setattr(op, "count_flops", _noted(op.count_flops, f"counted {name}", called))
+        monkeypatch.setattr(op, name, _noted(getattr(op, name), name, called))
+    both = ["counted expert_pool", "expert_pool", "counted expert_mix", "expert_mix"]
     moe = small_moe()
-    for limit, num_frames, wanted in ((0, 5, ["count_flops", "expert_pool"]), (0, 1, []), (2**25, 5, [])):
+    for limit, num_frames, wanted in ((0, 5, both), (0, 1, []), (2**25, 5, [])):
         monkeypatch.setattr(backend, "SMALL", limit)
         called.clear()
         moe(torch.zeros(2, 16), torch.zeros(2, num_frames, 16))

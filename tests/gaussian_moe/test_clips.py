@@ -194,6 +194,9 @@ def test_a_packed_batch_compiles_to_one_graph_for_every_size() -> None:
 QUESTION, FRAMES, OFFSETS = torch.zeros(2, 16), torch.zeros(7, 16), torch.tensor([0, 3, 7])
 PACKED = {"frames": FRAMES, "cu_seqlens": OFFSETS, "max_seqlen": 4}
 NESTED = torch.nested.nested_tensor([torch.zeros(3, 16), torch.zeros(4, 16)], layout=torch.jagged)
+STRIDED = torch.nested.nested_tensor([torch.zeros(3, 16), torch.zeros(4, 16)])
+MANY = {"frames": torch.zeros(2, 3, 5, 16), "question": torch.zeros(2, 3, 16)}
+TIMES = torch.arange(5.0)
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({**PACKED, "max_seqlen": None}, ["cu_seqlens needs max_seqlen", "cu_seqlens.diff().max()"]),
     ({**PACKED, "cu_seqlens": None}, ["max_seqlen", "give cu_seqlens too"]),
@@ -205,11 +208,18 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({**PACKED, "lengths": torch.tensor([3, 4])}, ["cu_seqlens", "drop key_padding_mask and lengths"]),
     ({**PACKED, "times": torch.zeros(2, 4)}, ["times", "[7]", "[2, 4]"]),
     ({"frames": NESTED, "lengths": torch.tensor([3, 4])}, ["nested frames", "drop key_padding_mask and lengths"]),
+    ({"frames": STRIDED}, ["frames must be nested with layout torch.jagged, got torch.strided"]),
+    ({"frames": NESTED, "times": STRIDED}, ["times must be nested with layout torch.jagged"]),
     ({**PACKED, "frames": NESTED}, ["nested frames", "drop cu_seqlens"]),
     ({"frames": torch.zeros(2, 16)}, ["frames", "[B, T, 16]", "a clip without batch dimension"]),
     ({"frames": torch.zeros(2, 3, 5, 16)}, ["question", "[2, 3, 16]", "[2, 16]", "streams="]),
     ({"frames": torch.zeros(2, 5, 16), "lengths": torch.tensor([[3, 4]])}, ["lengths", "[2]", "[1, 2]"]),
     ({"frames": torch.zeros(5, 16), "question": torch.zeros(16), "lengths": torch.tensor([3])}, ["lengths", "[]"]),
+    # As many clips, in another order.
+    ({**MANY, "key_padding_mask": torch.zeros(3, 2, 5).bool()}, ["key_padding_mask", "[2, 3, 5]", "[3, 2, 5]"]),
+    ({**MANY, "lengths": torch.full((3, 2), 5)}, ["lengths", "[2, 3]", "[3, 2]"]),
+    ({**MANY, "times": TIMES.expand(3, 2, 5)}, ["times", "[2, 3, 5]", "[3, 2, 5]"]),
+    ({**MANY, "times": TIMES, "duration": torch.ones(3, 2)}, ["duration", "[2, 3]", "[3, 2]"]),
 ]
 
 

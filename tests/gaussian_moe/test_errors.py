@@ -70,6 +70,9 @@ def test_construction(layer: Callable[..., object], arguments: dict[str, Any], p
 def test_construction_of_experts() -> None:
     refuses(GaussianExpert, "num_experts", "0", dim=16, num_experts=0)
     refuses(GaussianExpert, "hidden_dim", "-1", dim=16, hidden_dim=-1)
+    refuses(GaussianExpert, "dim", "0", dim=0, hidden_dim=4)
+    for name in ("window", "normalization", "activation"):
+        refuses(GaussianExpert, f"{name} must be one of", "'x'", dim=16, **{name: "x"})
     refuses(GaussianExpert, "backend", "'x'", dim=16, backend="x")
     refuses(GaussianExpert, "released_expert_order", "torch", dim=16, released_expert_order=True, backend="triton")
 
@@ -220,6 +223,21 @@ def test_a_question_is_checked_also_where_a_routing_is_given() -> None:
         moe(torch.randn(3, 7), frames, routing=routing)
     with pytest.raises(ValueError, match=r"routing\.gates must have shape"):
         moe(torch.randn(2, 4, 16), frames, routing=routing)
+
+
+@pytest.mark.parametrize("given", [{}, {"centers": torch.zeros(2, 3)}, {"stds": torch.ones(2, 3)}])
+def test_without_weights_a_window_has_a_center_and_a_std(given: dict[str, Any]) -> None:
+    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
+    arguments: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
+    arguments |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
+    refuses(gaussian_expert_pool, "centers and stds are wanted", weights=None, **arguments, **given)
+
+
+@pytest.mark.parametrize("padding", [{"lengths": LENGTHS}, {"key_padding_mask": MASK}])
+def test_experts_in_the_released_order_take_no_padding(padding: dict[str, Any]) -> None:
+    routing = QuestionRouter(16, 7, 3, heads=4)(QUESTION, FRAMES)
+    experts = GaussianExpert(16, num_experts=7, released_expert_order=True)
+    refuses(experts, "released_expert_order", "drop key_padding_mask", frames=FRAMES, routing=routing, **padding)
 
 
 def test_shares_have_the_gates_shape() -> None:

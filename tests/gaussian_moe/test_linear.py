@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from gaussian_moe.backend import SMALL_LINEAR, VARIABLE
 from gaussian_moe.functional import linear_map
 from gaussian_moe.kernels import product
+from gaussian_moe.kernels.linear import op
 from gaussian_moe.linear import Linear
 from tests.gaussian_moe.support import assert_close
 
@@ -36,6 +37,15 @@ def test_from_the_least_size_on(layer: Linear) -> None:
     assert not runs_operator(lambda: layer(torch.randn(ROWS - 1, WIDTH)))
     assert runs_operator(lambda: layer(torch.randn(ROWS, WIDTH)))
     assert runs_operator(lambda: layer(torch.randn(2, 2, ROWS // 4, WIDTH)))
+
+
+def test_a_counter_of_flops_knows_the_operator_before(layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(op, "count_flops", lambda: told.append(True))
+    layer(torch.randn(ROWS - 1, WIDTH))
+    assert not told
+    layer(torch.randn(ROWS, WIDTH))
+    assert told
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
