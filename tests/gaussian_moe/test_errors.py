@@ -233,6 +233,18 @@ def test_without_weights_a_window_has_a_center_and_a_std(given: dict[str, Any]) 
     refuses(gaussian_expert_pool, "centers and stds are wanted", weights=None, **arguments, **given)
 
 
+@pytest.mark.parametrize("shares", [None, torch.zeros(2, 3, 4)])
+@pytest.mark.parametrize("wrong", ["centers", "stds"])
+def test_windows_have_the_shape_of_the_gates_or_of_their_shares(wrong: str, shares: Tensor | None) -> None:
+    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
+    given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
+    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
+    shape = [2, 3] if shares is None else [2, 3, 4]
+    given |= {"weights": None, "shares": shares, "centers": torch.zeros(shape), "stds": torch.ones(shape)}
+    given[wrong] = torch.ones(3, *shape[1:])
+    refuses(gaussian_expert_pool, f"{wrong} must have shape {shape}", **given)
+
+
 @pytest.mark.parametrize("padding", [{"lengths": LENGTHS}, {"key_padding_mask": MASK}])
 def test_experts_in_the_released_order_take_no_padding(padding: dict[str, Any]) -> None:
     routing = QuestionRouter(16, 7, 3, heads=4)(QUESTION, FRAMES)
@@ -282,6 +294,15 @@ def test_a_name_is_one_of_those_that_there_are(name: str) -> None:
         **given,
         **{name: "other"},
     )
+
+
+def test_windows_of_a_clip_are_checked_before_any_work() -> None:
+    center = torch.full((2, 3), 0.5)
+    for name in ("window", "normalization"):
+        refuses(gaussian_weights, f"{name} must be one of", centers=center, stds=center, frames=FRAMES, **{name: "x"})
+    several = torch.full((2, 3, 4), 0.5)
+    for shares in (torch.ones(2, 3), torch.ones(2, 3, 1)):
+        refuses(gaussian_weights, "shares must have", centers=several, stds=several, frames=FRAMES, shares=shares)
 
 
 @pytest.mark.parametrize("times", [torch.tensor(1.0), torch.ones(5, dtype=torch.bool), torch.ones(5) * 1j])
