@@ -67,6 +67,15 @@ def test_construction(layer: Callable[..., object], arguments: dict[str, Any], p
     refuses(layer, *parts, **arguments)
 
 
+def test_construction_of_routers() -> None:
+    for name in ("window", "normalization", "backend"):
+        refuses(QuestionRouter, f"{name} must be one of", "'x'", dim=16, heads=4, **{name: "x"})
+    for variant in ({"window": "box"}, {"window": "laplace"}):
+        refuses(
+            QuestionRouter, "backend='triton'", "use 'auto' or 'torch'", dim=16, heads=4, backend="triton", **variant
+        )
+
+
 def test_construction_of_experts() -> None:
     refuses(GaussianExpert, "num_experts", "0", dim=16, num_experts=0)
     refuses(GaussianExpert, "hidden_dim", "-1", dim=16, hidden_dim=-1)

@@ -250,6 +250,15 @@ def test_anchors_and_widths() -> None:
     assert "anchor" not in QuestionRouter(16, heads=4).state_dict()
 
 
+def test_centers_stay_in_the_clip_wherever_anchors_are_learned() -> None:
+    router = QuestionRouter(16, 4, 4, heads=4, learned_anchors=True)
+    assert isinstance(router.anchor, torch.nn.Parameter)
+    for anchor, center in ((5.0, 1.0), (-5.0, 0.0)):
+        with torch.no_grad():
+            router.anchor.fill_(anchor)
+        assert bool((router(torch.randn(2, 16), torch.randn(2, 9, 16)).centers == center).all())
+
+
 def test_what_differs_from_the_default_is_shown() -> None:
     shown = repr(TemporalMoE(16, heads=4, window="box", temperature=2.0, activation="silu"))
     assert "window='box'" in shown
