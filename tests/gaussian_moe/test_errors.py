@@ -261,6 +261,12 @@ def test_experts_in_the_released_order_take_no_padding(padding: dict[str, Any]) 
     refuses(experts, "released_expert_order", "drop key_padding_mask", frames=FRAMES, routing=routing, **padding)
 
 
+@pytest.mark.parametrize(("clips", "asked"), [((2, 3, 4), 4), ((0,), 4), ((3,), 4)])
+def test_a_question_of_other_clips_is_told_without_a_wrong_guess(clips: tuple[int, ...], asked: int) -> None:
+    with pytest.raises(ValueError, match=r"question must have shape .*, got \[4, 16\]$"):
+        small_moe()(torch.randn(asked, 16), torch.randn(*clips, 5, 16))
+
+
 def test_shares_have_the_gates_shape() -> None:
     bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
     given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}

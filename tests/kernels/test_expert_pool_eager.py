@@ -122,6 +122,9 @@ def test_long_windows_are_products_of_their_own_and_short_ones_are_gathered() ->
     for streams in (1, 2):
         (piece,) = pieces.cut(alone, alone, alone + 3, streams, 3, 1)
         assert isinstance(piece.frames, slice) == (streams == 1)
+    both = torch.zeros(2, 1, dtype=torch.int64)
+    (piece,) = pieces.cut(both, both, both + 3, 2, 3, 1)
+    assert not isinstance(piece.frames, slice)
 
 
 @pytest.mark.parametrize(
