@@ -163,6 +163,26 @@ def test_the_operators_get_what_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> 
         assert called == wanted
 
 
+@interpreter_off
+@pytest.mark.parametrize(("enabled", "needed"), [(True, True), (True, False), (False, True)])
+def test_bits_are_saved_where_a_gradient_may_be_asked_for(
+    enabled: bool, needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[bool] = []
+    pool = pool_op.expert_pool
+
+    def noting(*given: Any) -> Any:
+        saved.append(given[-1])
+        return pool(*given)
+
+    monkeypatch.setattr(pool_op, "expert_pool", noting)
+    monkeypatch.setattr(backend, "SMALL", 0)
+    moe = small_moe().requires_grad_(needed)
+    with torch.set_grad_enabled(enabled):
+        moe(*INPUTS)
+    assert saved == [enabled and needed]
+
+
 def test_in_a_compiled_graph_an_unknown_size_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.surely_below(3, 4)
     assert not backend.surely_below(4, 4)

@@ -31,6 +31,7 @@ def with_value(tensor: torch.Tensor, where: tuple[int, ...], value: float) -> to
         {"key_padding_mask": PADDED},
         {"key_padding_mask": torch.tensor([[True, False, False, True, True]]).repeat(3, 1)},
         {"key_padding_mask": PADDED[[0, 0, 1]].flip(1) | PADDED[[0, 1, 1]]},
+        {"key_padding_mask": torch.tensor([[True, False, False], [False, False, True]]), "frames": FRAMES[:2, :3]},
         {"frames": with_value(FRAMES, (1, 2), NAN), "lengths": LENGTHS},
         {"frames": FRAMES[:0]},
         {"frames": FRAMES[:, :0], "lengths": torch.zeros(3, dtype=torch.int64)},

@@ -148,7 +148,8 @@ def test_the_model_card(tmp_path: Path) -> None:
     card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
     assert (card.data.library_name, card.data.license) == ("gaussian-moe", "mit")
     assert "mixture-of-experts" in card.data.tags
-    for part in ("arxiv.org/abs/2503.04459", "from gaussian_moe.hub import TemporalMoE", '"num_experts": 5'):
+    summary = "Question-aware Gaussian mixture of experts over time: pools a clip's frames as a question asks."
+    for part in (summary, "arxiv.org/abs/2503.04459", "from gaussian_moe.hub import TemporalMoE", '"num_experts": 5'):
         assert part in card.text
 
 
@@ -222,6 +223,21 @@ def test_push_to_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (sent[0]["repo_id"], sent[0]["repo_type"], sent[0]["commit_message"]) == ("somebody/moe", "model", "First")
     assert 'TemporalMoE.from_pretrained("somebody/moe")' in (tmp_path / "repository" / "README.md").read_text()
     assert_same(TemporalMoE.from_pretrained(tmp_path / "repository"), moe)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [({}, "saved"), ({"repo_id": "somebody/moe"}, "somebody/moe")])
+def test_what_is_saved_is_pushed_on_request(
+    given: dict[str, str], wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To a repository of the folder's name, where none is told."""
+    sent: list[str] = []
+    monkeypatch.setattr(TemporalMoE, "push_to_hub", lambda self, repo_id, **options: sent.append(repo_id))
+    moe = small()
+    moe.save_pretrained(tmp_path / "saved", **given)
+    assert not sent
+    moe.save_pretrained(tmp_path / "saved", push_to_hub=True, **given)
+    assert sent == [wanted]
+    assert_same(TemporalMoE.from_pretrained(tmp_path / "saved"), moe)
 
 
 def test_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
