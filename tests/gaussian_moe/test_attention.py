@@ -24,6 +24,16 @@ def pair(dropout: float = 0.0) -> tuple[Attention, nn.MultiheadAttention]:
     return ours, theirs
 
 
+def test_the_way_with_fewer_products_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = pair()
+    # L D + L (heads - 1) T against T D.
+    for L, T, absorbed in ((1, 1, False), (1, 2, True), (4, 16, False), (4, 17, True), (6, 999, False)):
+        assert ours._absorbs(L, T) is absorbed
+    # Whatever the source's length is, in a program for all of them.
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert [Attention(18, 3)._absorbs(L, 1) for L in (1, 8, 9)] == [True, True, False]
+
+
 @pytest.mark.parametrize(("queries", "branch"), [(1, "_absorbed"), (3, "_absorbed"), (4, "_projected")])
 def test_branches_are_both_tested(queries: int, branch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, _ = pair()

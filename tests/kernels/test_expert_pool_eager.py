@@ -105,6 +105,15 @@ def test_every_frame_of_every_window_is_in_one_piece(
     )
 
 
+def test_windows_of_equal_lengths_beside_others_of_different_ones() -> None:
+    """What a longer window's product reads of a shorter one is outside, whatever other experts' windows are."""
+    first, last = torch.zeros(4, 1, dtype=torch.int64), torch.tensor([[3], [3], [3], [2]])
+    (piece,) = pieces.cut(torch.tensor([[0], [0], [1], [1]]), first, last, 1, 5, pieces.PIECE // 4)
+    assert [(part.expert, part.windows) for part in piece.parts] == [(0, 2), (1, 2)]
+    assert piece.outside is not None
+    assert piece.outside.tolist() == [False] * 11 + [True]
+
+
 def test_a_part_of_rows_is_counted_from_their_start() -> None:
     assert pieces.part_of(slice(5, 11), slice(2, 4)) == slice(7, 9)
     assert rows(pieces.part_of(torch.arange(5, 11), slice(2, 4)), 20) == [7, 8]

@@ -116,6 +116,7 @@ def test_only_what_has_another_layout_is_copied() -> None:
         "row": torch.randn(3, 4, 49)[..., :48],
         "start": x.flatten()[1:97].view(2, 48),
         "gaps": x.mT.contiguous().mT,
+        "some rows": torch.randn(3, 16, 49)[..., :48],
     }
     for name, other in others.items():
         copied = laid_out(other, other.shape[-1:], 16)

@@ -92,6 +92,11 @@ def forward(given: Case) -> Tensor:
     return launch.weights_forward(given.centers, given.stds, *given.timeline, given.num_frames)
 
 
+def test_a_step_is_the_smallest_that_holds_the_clip() -> None:
+    frames = (1, 64, 65, 256, 257, 1024, 1025, 4096, 65536)
+    assert [launch.config(count)[0] for count in frames] == [64, 64, 256, 256, 1024, 1024, 4096, 4096, 4096]
+
+
 def magnitudes(given: Case, grad: Tensor, factored: bool) -> tuple[Tensor, Tensor]:
     """What the gradients of centers and stds add up, in absolute values: rounding is a share of it; [B, G] each.
 
