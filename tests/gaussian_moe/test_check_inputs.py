@@ -37,6 +37,8 @@ def with_value(tensor: torch.Tensor, where: tuple[int, ...], value: float) -> to
         {"frames": FRAMES[:, :0], "lengths": torch.zeros(3, dtype=torch.int64)},
         {"times": TIMES},
         {"times": TIMES[0], "duration": 4.0},
+        {"times": TIMES[0], "duration": 8.0},
+        {"times": TIMES[:, 1:2], "duration": 8.0, "frames": FRAMES[:, :1]},
         {"times": TIMES[0].long(), "duration": 5},
         {"times": TIMES, "duration": torch.tensor([4.0, 5.0, 60.0])},
         {"times": TIMES, "duration": torch.tensor(4)},

@@ -110,6 +110,21 @@ def test_experts_work_cut_in_splits_and_windows_in_chunks(splits: int, monkeypat
     check(case("lengths", True, B=3, G=2, T=20, D=5, H=4, E=3))
 
 
+def test_splits_take_no_more_memory_than_some_banks(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: dict[torch.Size, int] = {}
+    added = launch._added
+
+    def counted(part: Tensor, dtype: torch.dtype) -> Tensor:
+        parts[part.shape[1:]] = len(part)
+        return added(part, dtype)
+
+    monkeypatch.setattr(configs, "shares", lambda *_: 17)
+    monkeypatch.setattr(launch, "_added", counted)
+    given = case("even", True, B=1, G=1, T=3, D=5, H=4, E=1)
+    backward(given, upstream(given))
+    assert parts[given.weight1.shape] == 16
+
+
 def test_an_expert_not_in_use_gets_no_gradient() -> None:
     given = case("even", False, T=5, H=4, E=5)
     given.indices.copy_(torch.tensor([[1, 3], [3, 3]]))
