@@ -87,6 +87,7 @@ def test_nothing_to_complain_about(arguments: dict[str, Any]) -> None:
         ({"times": TIMES.flip(1)}, "times must be sorted .* clip 0 are not"),
         ({"times": TIMES, "duration": 0.0}, "duration must be positive and finite, got 0 for clip 0"),
         ({"times": TIMES, "duration": torch.tensor([4.0, -1.0, 4.0])}, "duration must be positive.* got -1 for clip 1"),
+        ({"times": TIMES, "duration": INF}, "duration must be positive and finite, got inf"),
         ({"times": TIMES, "duration": NAN}, "duration must be positive and finite, got nan"),
         ({"times": TIMES, "duration": torch.ones(2)}, r"duration must have shape \[3\], got \[2\]"),
         ({"times": 1000 * TIMES, "duration": 4.0}, "times of clip 0 span 4000 but duration is 4; .* same unit"),

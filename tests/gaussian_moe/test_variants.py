@@ -219,6 +219,8 @@ def test_variants_are_fused_where_they_can_be(variant: dict[str, Any], fused: bo
         ({"temperature": 0.0}, ["temperature", "above 0", "0.0"]),
         ({"temperature": math.nan}, ["temperature", "nan"]),
         ({"noise": -1.0}, ["noise", "at least 0", "-1.0"]),
+        ({"noise": float("inf")}, ["noise", "at least 0", "inf"]),
+        ({"noise": float("nan")}, ["noise", "at least 0", "nan"]),
         ({"expert_dropout": 1.0}, ["expert_dropout", "[0, 1)", "1.0"]),
     ],
 )
@@ -248,6 +250,12 @@ def test_anchors_and_widths() -> None:
     router.reset_parameters()
     assert_close(router.anchors, wanted.double())
     assert "anchor" not in QuestionRouter(16, heads=4).state_dict()
+
+
+def test_a_width_may_be_fixed() -> None:
+    router = QuestionRouter(16, 4, 4, heads=4, min_std=0.2, max_std=0.2)
+    stds = router(torch.randn(2, 16), torch.randn(2, 9, 16)).stds
+    assert_close(stds, torch.full_like(stds, 0.2), 1e-6)
 
 
 def test_centers_stay_in_the_clip_wherever_anchors_are_learned() -> None:

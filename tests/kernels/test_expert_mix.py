@@ -97,6 +97,21 @@ def test_flops_are_counted() -> None:
     assert counter.get_total_flops() == 4 * 2 * 2 * 3 * (3 * 2 * 4 + 5)
 
 
+@pytest.mark.parametrize(
+    ("clips", "top_k", "experts", "few"),
+    [(4, 1, 13, True), (4, 1, 12, False), (2, 2, 13, True), (1, 5, 99, False), (5, 1, 99, False), (1, 1, 4, True)],
+)
+def test_few_matrices_are_read_alone(clips: int, top_k: int, experts: int, few: bool) -> None:
+    """Otherwise one product takes all of them."""
+    leaves, indices = problem(clips, 1, 1, top_k, experts, D=3, H=4)
+    state, mass, gates, weight2, bias2 = (leaf.detach() for leaf in leaves.values())
+    with FlopCounterMode(display=False) as counter:
+        expert_mix_reference(state, mass, gates, indices, weight2, bias2)
+    products = clips * (top_k if few else experts)
+    # The biases' product beside it.
+    assert counter.get_total_flops() == 2 * products * 3 * 4 + 2 * clips * experts * 3
+
+
 def test_gradients_of_gradients_are_refused_with_the_way_out() -> None:
     leaves, indices = problem(2, 1, 1, 2, 3)
     mixed = both_ways(leaves, indices)["operator"]

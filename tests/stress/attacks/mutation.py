@@ -136,7 +136,7 @@ def judged(picked: Sequence[Mutant], survivors: Sequence[Mutant]) -> Outcome:
 def _run(run: Run) -> Outcome:
     if run.amount <= SAMPLE:
         return attack(LOSSES, run)
-    # Tests were written for what survived of the first three samples.
+    # Tests were written for what survived of the samples before.
     return attack(CORE, replace(run, seed=run.seed + 3))
 
 
@@ -146,7 +146,7 @@ ATTACKS = (
         name="mutants",
         area="Mutation",
         tried="another operator, number, name or condition, a statement less, somewhere in the library but for its "
-        "pictures and sizes of blocks, in a sample that no test was written for",
+        "pictures and sizes of blocks, in a sample drawn after the tests were written",
         holds=f"the library's fast tests notice at least {WANTED:.0%}",
         run=_run,
         full=120,
