@@ -116,7 +116,8 @@ class QuestionFusion(VersionedModule):
         if audio.shape == video.shape and (audio_padding_mask is None) == (video_padding_mask is None):
             # Both directions at once: half as many steps, and the words are projected once.
             both, padding, other_padding = torch.stack((audio, video)), None, None
-            if audio_padding_mask is not None and video_padding_mask is not None:
+            if audio_padding_mask is not None:
+                assert video_padding_mask is not None
                 padding = torch.stack((audio_padding_mask, video_padding_mask))
                 other_padding = padding.flip(0)
             if words_padding_mask is not None:

@@ -12,10 +12,12 @@ import torch
 from gaussian_moe import PatchFusion, ProgressiveRefiner, QuestionFusion, QuestionRouter, TemporalMoE, backend
 from gaussian_moe.attention import Attention
 from gaussian_moe.backend import VARIABLE, fused
+from gaussian_moe.functional import pool
 from gaussian_moe.kernels import runtime
 from gaussian_moe.kernels.expert_mix import op as mix_op
 from gaussian_moe.kernels.expert_pool import op as pool_op
 from gaussian_moe.linear import Linear
+from tests.conftest import LIMITS
 from tests.gaussian_moe.support import small_moe
 
 interpreter_off = pytest.mark.skipif(runtime.INTERPRETED, reason="under the interpreter a CPU runs the kernels")
@@ -163,6 +165,28 @@ def test_the_operators_get_what_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> 
         assert called == wanted
 
 
+@pytest.mark.parametrize("given_weights", [True, False])
+def test_what_is_weighed_is_the_first_layers_multiplications(
+    given_weights: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every question's experts, in every stream, over every frame."""
+    asked: list[tuple[int, int, bool]] = []
+
+    def noted(multiplications: int, num_frames: int, needs_grad: bool) -> bool:
+        asked.append((multiplications, num_frames, needs_grad))
+        return True
+
+    monkeypatch.setattr(pool, "is_small", noted)
+    B, Q, K, S, T, H, D = 2, 3, 2, 4, 5, 6, 7
+    bank = torch.randn(8, H, D), torch.randn(8, H), torch.randn(8, D, H), torch.randn(8, D)
+    gates, indices = torch.rand(B, Q, K), torch.randint(0, 8, (B, Q, K))
+    weights = torch.rand(B, Q, K, T) if given_weights else None
+    centers = None if given_weights else torch.rand(B, Q, K)
+    frames = torch.randn(B, S, T, D).requires_grad_(given_weights)
+    pool.gaussian_expert_pool(frames, gates, indices, weights, *bank, centers=centers, stds=centers)
+    assert asked == [(B * Q * K * S * T * H * D, T, given_weights)]
+
+
 @interpreter_off
 @pytest.mark.parametrize(("enabled", "needed"), [(True, True), (True, False), (False, True)])
 def test_bits_are_saved_where_a_gradient_may_be_asked_for(
@@ -195,21 +219,22 @@ def test_in_a_compiled_graph_an_unknown_size_is_large(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("compiles", "num_frames", "needs_grad", "limit"),
+    ("compiles", "num_frames", "needs_grad", "most"),
     [
-        (False, 9, True, "SMALL"),
-        (True, 9, True, "SMALL_COMPILED"),
-        (True, backend.SHORT, False, "SMALL_COMPILED"),
-        (True, backend.SHORT - 1, False, "SMALL_SHORT"),
+        (False, 9, True, 2**25),
+        (True, 9, True, 70 * 10**6),
+        (True, 256, False, 70 * 10**6),
+        (True, 255, False, 19 * 10**7),
     ],
 )
 def test_what_is_small(
-    compiles: bool, num_frames: int, needs_grad: bool, limit: str, monkeypatch: pytest.MonkeyPatch
+    compiles: bool, num_frames: int, needs_grad: bool, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Short clips of a compiled graph are, longer than others, as long as no backward pass follows."""
+    """As measured. Short clips of a compiled graph are for longer, as long as no backward pass follows."""
+    for name, limit in LIMITS.items():
+        monkeypatch.setattr(backend, name, limit)
     if compiles:
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
         monkeypatch.setattr(backend, "_COMPILES_SYMBOLS", True)
-    most = getattr(backend, limit)
     assert backend.is_small(most - 1, num_frames, needs_grad)
     assert not backend.is_small(most, num_frames, needs_grad)

@@ -315,6 +315,9 @@ def test_windows_of_a_clip_are_checked_before_any_work() -> None:
     center = torch.full((2, 3), 0.5)
     for name in ("window", "normalization"):
         refuses(gaussian_weights, f"{name} must be one of", centers=center, stds=center, frames=FRAMES, **{name: "x"})
+    # A clip's frames may be of any shape, one number each too.
+    assert gaussian_weights(center, center, torch.zeros(2, 5)).shape == (2, 3, 5)
+    refuses(gaussian_weights, "frames must have shape", centers=center, stds=center, frames=torch.zeros(2))
     several = torch.full((2, 3, 4), 0.5)
     for shares in (torch.ones(2, 3), torch.ones(2, 3, 1)):
         refuses(gaussian_weights, "shares must have", centers=several, stds=several, frames=FRAMES, shares=shares)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.profiler import ProfilerActivity, profile
 
-from gaussian_moe.backend import SMALL_LINEAR, VARIABLE
+from gaussian_moe.backend import VARIABLE
 from gaussian_moe.functional import linear_map
 from gaussian_moe.kernels import product
 from gaussian_moe.kernels.linear import op
@@ -19,7 +19,7 @@ from tests.gaussian_moe.support import assert_close
 
 pytestmark = pytest.mark.skipif(not product.ONEDNN, reason="this PyTorch has no oneDNN")
 WIDTH = 64
-ROWS = SMALL_LINEAR // WIDTH**2
+ROWS = 2**22 // WIDTH**2
 
 
 def runs_operator(call: Callable[[], object]) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gaussian_moe.kernels.expert_pool import eager, pieces
+from gaussian_moe.kernels.expert_pool import op as pool_op
 from gaussian_moe.kernels.expert_pool.bits import pack, unpack, words
 from gaussian_moe.kernels.expert_pool.op import reach_threshold
 from gaussian_moe.kernels.gaussian_weights import eager as weights_eager
@@ -105,6 +106,49 @@ def test_every_frame_of_every_window_is_in_one_piece(
     )
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_window_joins_longer_ones_where_that_costs_less_than_a_product(streams: int) -> None:
+    """A product costs as much as 12 million multiplications beside its own."""
+    first, indices = torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
+    for shorter, joined in ((16, True), (15, False)):
+        last = torch.tensor([[20], [shorter]])
+        found = pieces.cut(indices, first, last, streams, 20, 12_000_000 // (4 * streams))
+        windows = [part.windows for piece in found for part in piece.parts]
+        assert windows == ([2 * streams] if joined else [streams, streams])
+
+
+def test_long_windows_are_cut_and_many_rows_found_in_turn() -> None:
+    clip = torch.zeros(1, 1, dtype=torch.int64)
+    found = list(pieces.cut(clip, clip, clip + 2500, 1, 2500, 1))
+    assert {(piece.frames.start, piece.frames.stop) for piece in found if isinstance(piece.frames, slice)} == {
+        (0, 1024), (1024, 2048), (2048, 2500),
+    }  # fmt: skip
+    # Products of eight windows each; the rows of 2^16 are found at once.
+    clips = torch.zeros(600, 1, dtype=torch.int64)
+    found = list(pieces.cut(clips, clips, clips + 128, 1, 128, 1))
+    assert [sum(part.windows for part in piece.parts) for piece in found] == [512, 88]
+    assert {part.windows for piece in found for part in piece.parts} == {8}
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_frame_costs_its_first_layer(grad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    cut = pieces.cut
+
+    def noted(*given: Any) -> Any:
+        told.append(given[-1])
+        return cut(*given)
+
+    monkeypatch.setattr(eager, "cut", noted)
+    monkeypatch.setattr(eager, "_prefers_dense", lambda *_: False)
+    frames, weight1, bias1 = torch.randn(2, 1, 9, 5), torch.randn(3, 4, 5), torch.randn(3, 4)
+    given = (frames, weight1, bias1, torch.tensor([[0, 2], [1, 1]]), torch.rand(2, 2, 9), None, None, None, None, None)
+    state, _, _ = pool_op.expert_pool(frames.requires_grad_(grad), *given[1:], 0.0, grad)
+    if grad:
+        state.sum().backward()
+    assert told == [4 * 5] * (2 if grad else 1)
+
+
 def test_windows_of_equal_lengths_beside_others_of_different_ones() -> None:
     """What a longer window's product reads of a shorter one is outside, whatever other experts' windows are."""
     first, last = torch.zeros(4, 1, dtype=torch.int64), torch.tensor([[3], [3], [3], [2]])
@@ -120,7 +164,7 @@ def test_a_part_of_rows_is_counted_from_their_start() -> None:
 
 
 def test_long_windows_are_products_of_their_own_and_short_ones_are_gathered() -> None:
-    for length, windows in ((pieces.ALONE, 1), (pieces.ALONE - 1, 2)):
+    for length, windows in ((256, 1), (255, 2)):
         first = torch.zeros(2, 1, dtype=torch.int64)
         found = list(pieces.cut(first, first, first + length, 1, length, 1))
         assert {part.windows for piece in found for part in piece.parts} == {windows}
