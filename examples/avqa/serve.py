@@ -170,13 +170,17 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """A signal that asks the process to end stops the page as Ctrl-C does, so that uploads are removed."""
+    """A signal that asks the process to end stops the page as Ctrl-C does, so that uploads are removed.
+
+    What was ignored when the process began stays so (nohup).
+    """
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = [(number, signal.signal(number, stop)) for number in numbers]
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = [(number, signal.signal(number, stop)) for number in heard]
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from examples.avqa.cli import main
 from examples.avqa.errors import UserError
 from examples.avqa.page_actions import PageActions, Picked, Shown, told
 from examples.avqa.rendered import common_questions, rendered_concerts
-from examples.avqa.serve import check_address, guarded_hosts, is_loopback, serve, settings
+from examples.avqa.serve import _ended_by_signals, check_address, guarded_hosts, is_loopback, serve, settings
 from examples.avqa.uploads import Limits, Uploads, upload_folder
 from tests.examples.tiny_run import ANSWERS, TinyData, everything
 from tests.examples.tiny_videos import write_video
@@ -340,6 +341,24 @@ def test_the_folder_of_uploads_is_removed_and_so_are_those_of_the_dead(
         (folder / "clip.mp4").write_bytes(b"x")
         assert not (tmp_path / f"gaussian-moe-serve-{dead.pid}-left").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"gaussian-moe-serve-{os.getppid()}-runs", "others"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="of Unix")
+def test_signals_stop_the_page_but_for_those_that_were_ignored() -> None:
+    """`nohup` ignores what a closed terminal sends."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for ignored in (False, True):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+            with pytest.raises(KeyboardInterrupt), _ended_by_signals():
+                signal.raise_signal(signal.SIGTERM)
+            with _ended_by_signals():
+                assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == ignored
+            assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+            assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_who_can_reach_the_page() -> None:

@@ -18,8 +18,10 @@ from examples.avqa.signals import Stopped, held_back, received, stoppable
 
 # A command in place of a real one: tells that it has begun, and leaves half a file unless it is cleaned up.
 _WAITS = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+# As from a terminal, also where the tests run under nohup.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from examples.avqa import __main__ as program, cli
 from examples.avqa.files import written_whole
 
