@@ -14,6 +14,9 @@ torch.set_num_threads(1)
 LIMITS = {name: getattr(backend, name) for name in ("SMALL", "SMALL_COMPILED", "SMALL_SHORT")}
 """Below which sizes the layers take the plain path, as the library has them."""
 
+LONG = ("tests/tree/test_machine_code.py", "tests/examples/test_dropins_run.py", "tests/docs/test_pages.py")
+"""Where single tests take a minute: these come first, or one process would wait for another's at the end."""
+
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("repeatable")
 
@@ -30,6 +33,10 @@ def _nothing_is_small() -> Iterator[None]:
         for limit in LIMITS:
             patch.setattr(backend, limit, 0)
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
