@@ -158,6 +158,7 @@ def test_a_stopped_run_goes_on(suite: list[Experiment], monkeypatch: pytest.Monk
     assert len(resumed) == 2 * len(rows)
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_measured_again_only_for_a_reason(
     suite: list[Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +184,7 @@ def test_what_is_recorded_is_measured_again_only_for_a_reason(
     assert [row["commit"] for row in rows] == ["def5678"] * 2
 
 
+@pytest.mark.slow
 def test_a_faulty_case_is_tried_again(suite: list[Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path, forward = tmp_path / "bench.json", PublishedMoE.forward
     monkeypatch.setattr(PublishedMoE, "forward", lambda self, *inputs: forward(self, *inputs) + 1e-2)

@@ -65,6 +65,7 @@ def test_twice_and_with_accumulated_batches(tiny: TinyData, tmp_path: Path) -> N
     assert_same_run(train_tiny(tiny, tmp_path / "run", **run), whole)
 
 
+@pytest.mark.slow
 def test_how_often_a_run_is_saved_changes_nothing(tiny: TinyData, tmp_path: Path, whole: Path) -> None:
     assert isinstance(RUN["trainer"], TrainerConfig)
     run = train_tiny(tiny, tmp_path / "run", **RUN | {"trainer": replace(RUN["trainer"], checkpoint_steps=None)})
@@ -79,6 +80,7 @@ def test_after_the_last_epoch(tiny: TinyData, tmp_path: Path, whole: Path) -> No
     assert not list(run.glob(".*"))
 
 
+@pytest.mark.slow
 def test_after_an_early_stop(tiny: TinyData, tmp_path: Path) -> None:
     # Nothing is learnt, so the second epoch is no better than the first.
     run = {

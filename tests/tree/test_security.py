@@ -40,6 +40,7 @@ def test_no_rule_is_broken(folder: str) -> None:
     assert [found for found in _found(folder) if found[:2] not in ALLOWED] == []
 
 
+@pytest.mark.slow
 def test_every_exception_is_needed() -> None:
     found = {found[:2] for folder in FOLDERS for found in _found(folder)}
     assert set(ALLOWED) - found == set()
