@@ -29,7 +29,7 @@ from gaussian_moe import (
     router_z_loss,
     routing_statistics,
 )
-from gaussian_moe.functional import gaussian_expert_pool, gaussian_weights
+from gaussian_moe.functional import gaussian_weights
 from tests.gaussian_moe.support import small_moe
 
 QUESTION, FRAMES, LENGTHS = torch.zeros(2, 16), torch.zeros(2, 5, 16), torch.tensor([5, 2])
@@ -190,31 +190,6 @@ def test_experts() -> None:
     refuses(moe.experts, "gates", frames=FRAMES[:1], routing=routing)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "parts"),
-    [
-        ("gates", torch.zeros(3), ["gates"]),
-        ("indices", torch.zeros(2, 2, dtype=torch.int64), ["indices", "[2, 3]", "[2, 2]"]),
-        ("indices", torch.zeros(2, 3, dtype=torch.int32), ["indices", "int64", "torch.int32", "indices.long()"]),
-        ("weights", torch.zeros(2, 3, 4), ["weights", "[2, 3, 5]"]),
-        ("frames", torch.zeros(2, 5, 15), ["frames", "[B, T, 16]"]),
-        ("centers", torch.zeros(2, 3), ["weights", "centers and stds"]),
-        ("stds", torch.zeros(2, 3), ["weights", "centers and stds"]),
-        ("shares", torch.zeros(2, 3, 1), ["weights", "centers and stds"]),
-        ("weight1", torch.zeros(8, 16), ["weight1", "[E, H, D]"]),
-        ("bias1", torch.zeros(7, 9), ["bias1", "[7, 8]", "[7, 9]"]),
-        ("weight2", torch.zeros(7, 16, 9), ["weight2", "[7, D, 8]", "[7, 16, 9]"]),
-        ("bias2", torch.zeros(7, 15), ["bias2", "[7, 16]"]),
-    ],
-)
-def test_expert_pool(name: str, value: Tensor, parts: list[str]) -> None:
-    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
-    arguments = {"frames": FRAMES, "gates": torch.zeros(2, 3), "weights": torch.zeros(2, 3, 5)}
-    arguments |= {parameter: torch.zeros(shape) for parameter, shape in bank.items()}
-    arguments["indices"] = torch.zeros(2, 3, dtype=torch.int64)
-    refuses(gaussian_expert_pool, *parts, **{**arguments, name: value})
-
-
 def test_gaussian_weights() -> None:
     centers = torch.zeros(2, 3)
     refuses(gaussian_weights, "frames", "[5]", centers=centers, stds=centers, frames=torch.zeros(5))
@@ -234,26 +209,6 @@ def test_a_question_is_checked_also_where_a_routing_is_given() -> None:
         moe(torch.randn(2, 4, 16), frames, routing=routing)
 
 
-@pytest.mark.parametrize("given", [{}, {"centers": torch.zeros(2, 3)}, {"stds": torch.ones(2, 3)}])
-def test_without_weights_a_window_has_a_center_and_a_std(given: dict[str, Any]) -> None:
-    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
-    arguments: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
-    arguments |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
-    refuses(gaussian_expert_pool, "centers and stds are wanted", weights=None, **arguments, **given)
-
-
-@pytest.mark.parametrize("shares", [None, torch.zeros(2, 3, 4)])
-@pytest.mark.parametrize("wrong", ["centers", "stds"])
-def test_windows_have_the_shape_of_the_gates_or_of_their_shares(wrong: str, shares: Tensor | None) -> None:
-    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
-    given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
-    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
-    shape = [2, 3] if shares is None else [2, 3, 4]
-    given |= {"weights": None, "shares": shares, "centers": torch.zeros(shape), "stds": torch.ones(shape)}
-    given[wrong] = torch.ones(3, *shape[1:])
-    refuses(gaussian_expert_pool, f"{wrong} must have shape {shape}", **given)
-
-
 @pytest.mark.parametrize("padding", [{"lengths": LENGTHS}, {"key_padding_mask": MASK}])
 def test_experts_in_the_released_order_take_no_padding(padding: dict[str, Any]) -> None:
     routing = QuestionRouter(16, 7, 3, heads=4)(QUESTION, FRAMES)
@@ -265,50 +220,6 @@ def test_experts_in_the_released_order_take_no_padding(padding: dict[str, Any]) 
 def test_a_question_of_other_clips_is_told_without_a_wrong_guess(clips: tuple[int, ...], asked: int) -> None:
     with pytest.raises(ValueError, match=r"question must have shape .*, got \[4, 16\]$"):
         small_moe()(torch.randn(asked, 16), torch.randn(*clips, 5, 16))
-
-
-def test_shares_have_the_gates_shape() -> None:
-    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
-    given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
-    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
-    shares = torch.zeros(2, 2, 2)
-    given |= {"weights": None, "centers": shares, "stds": shares, "shares": shares}
-    refuses(gaussian_expert_pool, "shares", "[2, 3, M]", "[2, 2, 2]", **given)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"gates": torch.zeros(2, 1, 3), "indices": torch.zeros(2, 1, 3, dtype=torch.int64), "weights": None},
-        {"lengths": torch.tensor([5, 4])},
-        {"key_padding_mask": torch.zeros(2, 5, dtype=torch.bool)},
-        {"per_expert": True},
-    ],
-)
-def test_the_released_order_is_of_one_question_without_padding(arguments: dict[str, Any]) -> None:
-    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
-    given: dict[str, Any] = {name: torch.zeros(shape) for name, shape in bank.items()}
-    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
-    given |= {"weights": torch.zeros(2, 3, 5), "released_expert_order": True} | arguments
-    if given["weights"] is None:
-        given["weights"] = torch.zeros(2, 1, 3, 5)
-    refuses(gaussian_expert_pool, "released_expert_order", **given)
-
-
-@pytest.mark.parametrize("name", ["window", "normalization", "activation", "backend"])
-def test_a_name_is_one_of_those_that_there_are(name: str) -> None:
-    """Also where nothing asks for it, as for a window where weights are given."""
-    bank = {"weight1": (7, 8, 16), "bias1": (7, 8), "weight2": (7, 16, 8), "bias2": (7, 16)}
-    given: dict[str, Any] = {argument: torch.zeros(shape) for argument, shape in bank.items()}
-    given |= {"frames": FRAMES, "gates": torch.zeros(2, 3), "indices": torch.zeros(2, 3, dtype=torch.int64)}
-    refuses(
-        gaussian_expert_pool,
-        f"{name} must be one of",
-        "'other'",
-        weights=torch.zeros(2, 3, 5),
-        **given,
-        **{name: "other"},
-    )
 
 
 def test_windows_of_a_clip_are_checked_before_any_work() -> None:
