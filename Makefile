@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements-nodeps.txt
 	@touch $@
 
 # test_00007 is the example of docs/idea.md, whose rule for choosing it looks at questions alone; docs/answer.png is its picture.
-demo: setup ## concerts -> features -> training -> test -> an answer with its picture (15 to 30 minutes on 2 cores)
+demo: setup ## concerts -> features -> training -> test -> an answer with its picture (15 to 30 minutes on 2 free cores)
 	$(PY) -m examples.avqa concert --config examples/avqa/configs/demo_concerts.yaml --out $(DEMO_DATA)
 	$(PY) -m examples.avqa extract --videos $(DEMO_DATA)/videos --out $(DEMO_DATA)/features
 	$(PY) -m examples.avqa fit --config examples/avqa/configs/demo.yaml --out $(DEMO_RUN) --if_finished skip

@@ -218,11 +218,12 @@ class PretrainedMixin(
         arguments = {name: value for name, value in model_kwargs.items() if name not in _OF_THE_MACHINE}
         state = _read(file)
         for name in cls.module_counts:
-            value = arguments.get(name)
-            if isinstance(value, int) and value > len(state):
+            value = config.get(name)
+            # What the caller gave in its place may be anything.
+            if isinstance(value, int) and value == arguments.get(name) and value > len(state):
                 raise ValueError(
-                    f"{CONFIG} of {model_id} describes no {cls.__name__} of {WEIGHTS}: {name} is {value!s:.20}, and "
-                    f"that holds {len(state)} tensors"
+                    f"{CONFIG} of {model_id} describes no {cls.__name__}: {name} is larger than {len(state)}, the "
+                    f"number of tensors in {WEIGHTS}"
                 )
         try:
             # First without memory: the sizes that config.json tells may be any, those of the tensors are there.

@@ -15,7 +15,7 @@ LIMITS = {name: getattr(backend, name) for name in ("SMALL", "SMALL_COMPILED", "
 """Below which sizes the layers take the plain path, as the library has them."""
 
 LONG = ("tests/tree/test_machine_code.py", "tests/examples/test_dropins_run.py", "tests/docs/test_pages.py")
-"""Where single tests take a minute: these come first, or one process would wait for another's at the end."""
+"""Where single slow tests take a minute: before the others, or one process would wait for another's at the end."""
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("repeatable")

@@ -349,12 +349,13 @@ def test_signals_stop_the_page_but_for_those_that_were_ignored() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         for ignored in (False, True):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
             with pytest.raises(KeyboardInterrupt), _ended_by_signals():
                 signal.raise_signal(signal.SIGTERM)
             with _ended_by_signals():
                 assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == ignored
-            assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
             assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
     finally:
         for number, handler in before.items():

@@ -149,7 +149,12 @@ def test_the_model_card(tmp_path: Path) -> None:
     assert (card.data.library_name, card.data.license) == ("gaussian-moe", "mit")
     assert "mixture-of-experts" in card.data.tags
     summary = "Question-aware Gaussian mixture of experts over time: pools a clip's frames as a question asks."
-    for part in (summary, "arxiv.org/abs/2503.04459", "from gaussian_moe.hub import TemporalMoE", '"num_experts": 5'):
+    for part in (
+        summary,
+        "arxiv.org/abs/2503.04459",
+        "from gaussian_moe.hub import TemporalMoE",
+        '\n  "num_experts": 5',
+    ):
         assert part in card.text
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from gaussian_moe import GaussianExpert
 from gaussian_moe.hub import TemporalMoE
 
 
@@ -21,8 +22,8 @@ from gaussian_moe.hub import TemporalMoE
         ({"num_experts": -1}, "describes no TemporalMoE"),
         ({"num_experts": 1 << 60}, "describes no TemporalMoE"),
         ({"num_experts": 1 << 30}, "does not fit TemporalMoE"),
-        ({"num_streams": 10**300}, "num_streams is 10000000000000000000, and that holds 14 tensors"),
-        ({"num_streams": 15}, "num_streams is 15"),
+        ({"num_streams": 10**300}, "num_streams is larger than 14, the number of tensors in model.safetensors"),
+        ({"num_streams": 15}, "num_streams is larger than 14"),
         ({"num_streams": 14}, "does not fit TemporalMoE"),
         ({"x" * 5000: 1}, "which TemporalMoE does not take"),
     ],
@@ -37,6 +38,28 @@ def test_a_saved_layer_whose_config_lies_is_refused(tmp_path: Path, config: dict
     assert str(tmp_path) in str(told.value)
     assert str(told.value).isprintable()
     assert len(str(told.value)) < 1200
+
+
+def test_what_does_not_fit_is_told_before_it_takes_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    TemporalMoE(4, 3, top_k=2, heads=2).save_pretrained(tmp_path)
+    made: list[str] = []
+    initialised = GaussianExpert.__init__
+
+    def noted(self: GaussianExpert, *given: Any, **named: Any) -> None:
+        initialised(self, *given, **named)
+        made.append(self.weight1.device.type)
+
+    monkeypatch.setattr(GaussianExpert, "__init__", noted)
+    with pytest.raises(ValueError, match="does not fit TemporalMoE"):
+        TemporalMoE.from_pretrained(tmp_path, num_experts=4)
+    assert made == ["meta"]
+    TemporalMoE.from_pretrained(tmp_path)
+    assert made == ["meta", "meta", "cpu"]
+
+
+def test_other_streams_than_saved_ones_are_made_on_request(tmp_path: Path) -> None:
+    TemporalMoE(4, 3, top_k=2, heads=2).save_pretrained(tmp_path)
+    assert len(TemporalMoE.from_pretrained(tmp_path, num_streams=20, strict=False).norms) == 20
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])

@@ -76,10 +76,12 @@ def test_at_construction_and_when_reset(make: Callable[[int], Any]) -> None:
 
 
 @pytest.mark.parametrize("make", LAYERS)
-def test_what_has_no_memory_needs_no_numbers(make: Callable[[int], Any]) -> None:
-    """Built on the meta device, given memory, and reset: as on the CPU."""
+def test_built_on_the_meta_device_and_reset(make: Callable[[int], Any]) -> None:
     with torch.device("meta"):
         layer = make(128)
     layer = layer.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*layer.parameters(), *layer.buffers()):
+            tensor.fill_(7)
     layer.reset_parameters()
     assert_initialised(layer)

@@ -74,10 +74,12 @@ def test_all_dropped_is_none_dropped() -> None:
 def test_whose_experts_all_drop_out_keeps_them_whatever_other_questions_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     dropping, chances = router(expert_dropout=0.4), torch.ones(2, 3, 7)
     chances[:, 0] = 0.0
+    chances[:, 1, :4] = 0.0
     monkeypatch.setattr(torch, "rand_like", lambda scores: chances.to(scores))
     routing = dropping(torch.randn(2, 3, 16), torch.randn(2, 9, 16))
     assert_close(routing.gates.sum(-1), torch.ones(2, 3), 1e-6)
-    assert torch.equal(routing.indices, routing.logits.topk(3).indices)
+    assert torch.equal(routing.indices[:, ::2], routing.logits[:, ::2].topk(3).indices)
+    assert torch.equal(routing.indices[:, 1].sort().values, torch.tensor([4, 5, 6]).expand(2, 3))
 
 
 def test_off_by_default_draws_no_random_number() -> None:

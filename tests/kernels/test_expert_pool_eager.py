@@ -50,7 +50,7 @@ def test_a_product_over_rows_of_any_size(count: int, left: int, right: int, dtyp
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_what_may_be_left_out_weighs_an_eighth_of_what_is_rounded(dtype: torch.dtype) -> None:
+def test_what_may_be_left_out_weighs_less_than_an_eighth_of_what_is_rounded(dtype: torch.dtype) -> None:
     assert 0 < reach_threshold(dtype) < torch.finfo(dtype).eps / 8
     assert reach_threshold(torch.float64) == 0
 

@@ -38,6 +38,8 @@ TARGETS = ["sm_75", "sm_80", "sm_90", "sm_100", "gfx942"]
 # One frame; a frame short of four blocks; every expert in use; one expert; fewer units and channels than any block has;
 # a word of bits and a block exactly full.
 SIZES = [{"T": 1}, {"T": 63}, {"G": 3, "E": 3}, {"E": 1, "G": 1}, {"H": 4, "D": 5}, {"H": 32, "D": 16, "T": 16}]
+# More units than any block has: a second block of them, and words of their bits behind the first one's.
+SIZES += [{"H": 260, "D": 2, "T": 2, "G": 1, "E": 1}]
 
 
 @pytest.fixture(autouse=True)

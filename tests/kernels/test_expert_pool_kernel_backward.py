@@ -120,7 +120,7 @@ def test_splits_take_no_more_memory_than_some_banks(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(configs, "shares", lambda *_: 17)
     monkeypatch.setattr(launch, "_added", counted)
-    given = case("even", True, B=1, G=1, T=3, D=5, H=4, E=1)
+    given = case("even", True, B=1, G=1, T=3, D=16, H=16, E=1)
     backward(given, upstream(given))
     assert parts[given.weight1.shape] == 16
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gaussian_moe.functional import gaussian_weights
-from gaussian_moe.kernels.gaussian_weights import gaussian_weights_reference
+from gaussian_moe.kernels.gaussian_weights import gaussian_weights_reference, reciprocal
 from tests.kernels.marks import slow_when_interpreted
 
 
@@ -20,6 +20,13 @@ def published(centers: Tensor, stds: Tensor, times: Tensor) -> Tensor:
     centers, stds = centers.unsqueeze(-1), stds.unsqueeze(-1)
     density = (-0.5 * ((times.unsqueeze(-2) - centers) / stds).square()).exp() / (stds * math.sqrt(2 * math.pi))
     return density / density.amax(-1, keepdim=True)
+
+
+def test_one_over_a_mass_of_nothing_is_nothing() -> None:
+    mass = torch.tensor([0.0, 2.0], requires_grad=True)
+    assert reciprocal(mass).tolist() == [0.0, 0.5]
+    (gradient,) = torch.autograd.grad(reciprocal(mass).sum(), mass)
+    assert gradient.tolist() == [0.0, -0.25]
 
 
 @given(

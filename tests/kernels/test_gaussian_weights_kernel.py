@@ -92,6 +92,14 @@ def forward(given: Case) -> Tensor:
     return launch.weights_forward(given.centers, given.stds, *given.timeline, given.num_frames)
 
 
+@pytest.mark.parametrize("std", [0.0, 1e-40, 1e-30])
+def test_two_frames_as_near_as_each_other_weigh_the_same(std: float) -> None:
+    """However narrow the window is."""
+    center, stds = torch.full((1, 1), 0.5), torch.full((1, 1), std)
+    for times in (None, torch.tensor([[0.0, 1.0]])):
+        assert launch.weights_forward(center, stds, times, None, None, 2).tolist() == [[[1.0, 1.0]]]
+
+
 def test_a_step_is_the_smallest_that_holds_the_clip() -> None:
     frames = (1, 64, 65, 256, 257, 1024, 1025, 4096, 65536)
     assert [launch.config(count)[0] for count in frames] == [64, 64, 256, 256, 1024, 1024, 4096, 4096, 4096]

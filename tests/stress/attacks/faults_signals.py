@@ -12,6 +12,12 @@ from tests.stress.world import TASKS, aftermath, remove, shared_world, uninterru
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
+def _as_from_a_terminal() -> None:
+    """Also where this runs under nohup or behind a shell's &, which ignore some of the signals."""
+    for number in NUMBERS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 def stop(run: Run) -> Outcome:
     """Each try another command, signal and moment; by turns to the process alone or to its group."""
     world, random_, failures = shared_world(), random.Random(run.seed), list[str]()
@@ -23,7 +29,7 @@ def stop(run: Run) -> Outcome:
         whole = uninterrupted(name)
         remove(out)
         moment, group = random_.uniform(0, whole.cpu_s), bool(number % 2)
-        started = Started(arguments, log)
+        started = Started(arguments, log, _as_from_a_terminal)
         # Before it has said what signals do, Python has not begun the program.
         started.begun()
         started.send_after(moment, asked, group)
