@@ -9,6 +9,8 @@ WORKERS ?= 2
 # Those of what Triton's interpreter can run in PyTorch's place.
 KERNEL_TESTS := tests/kernels/test_ops.py tests/kernels/test_expert_pool.py tests/kernels/test_gaussian_weights.py \
 	$(wildcard tests/kernels/test_*_kernel*.py)
+# Those that name the mark: to import the others takes as long as many of their tests.
+SLOW_TESTS = $(shell grep -rl slow tests --include='test_*.py')
 TORCH ?=
 
 .DEFAULT_GOAL := help
@@ -78,7 +80,7 @@ test: setup ## the tests one runs before each commit (meant to stay under 3 minu
 	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" $(KERNEL_TESTS)
 
 test-all: test ## those and the slow ones: what CI runs
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "slow and not gpu and not browser"
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "slow and not gpu and not browser" $(SLOW_TESTS)
 	TRITON_INTERPRET=1 $(PY) -m pytest -n $(WORKERS) -m "slow and not gpu and not browser" $(KERNEL_TESTS)
 
 test-browser: setup ## the page to ask on and the site, clicked through in Chromium (apt-get install chromium)
