@@ -41,7 +41,7 @@ def told(error: BaseException) -> str | None:
             f"out of memory{said}; give smaller batches (data.clips_per_batch, data.eval_clips_per_batch), fewer "
             "workers or jobs, or end other programs"
         )
-    elif isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+    elif is_dead_worker(error):
         text = (
             "a process that reads batches died, perhaps for lack of memory or of shared memory (/dev/shm); give fewer "
             "data.workers, or 0"
@@ -53,6 +53,15 @@ def told(error: BaseException) -> str | None:
     else:
         return None
     return one_line(" ".join(text.splitlines()))
+
+
+def is_dead_worker(error: BaseException | None) -> bool:
+    """Whether a process that reads batches died: said at any moment, also while another error was on its way."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

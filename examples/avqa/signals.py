@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from .errors import is_dead_worker
+
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 ASKING = tuple(signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__)
 """Ctrl-C; what clusters send before they kill; a terminal that was closed. Not every system has them all."""
@@ -139,7 +141,12 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _unraised(unraisable: sys.UnraisableHookArgs) -> None:
-    """Python drops what is raised in a destructor, and says so: raised anew a moment later, elsewhere."""
+    """Python drops what is raised in a destructor, and says so: raised anew a moment later, elsewhere.
+
+    That a process which reads batches died is told again when the next batch is asked for.
+    """
+    if is_dead_worker(unraisable.exc_value):
+        return
     if not issubclass(unraisable.exc_type, Stopped):
         sys.__unraisablehook__(unraisable)
     elif hasattr(signal, "setitimer"):

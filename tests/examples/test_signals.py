@@ -125,6 +125,31 @@ def test_what_fails_because_of_a_signal_is_not_told_as_an_error(
     assert capsys.readouterr().err == "stopped by SIGTERM; the same command again goes on from here\n"
 
 
+def test_a_worker_that_dies_in_any_moment_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """PyTorch raises it in a signal's handler: in a destructor, or in something that then fails otherwise."""
+
+    def dies() -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    class Destroyed:
+        def __del__(self) -> None:
+            dies()
+
+    def fails(out: Path) -> None:
+        Destroyed()
+        try:
+            dies()
+        except RuntimeError:
+            raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904  # as torch.save does
+
+    monkeypatch.setattr("examples.avqa.extract.extract", fails)
+    assert main(["extract", "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: a process that reads batches died")
+
+
 def test_a_job_ends_its_process_when_it_is_cleaned_up(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:

@@ -72,6 +72,11 @@ ATTACKS = (
                 "tests/examples/test_batches.py::test_a_dead_worker_is_told_in_one_line",
                 "A full disk, missing memory and a dead worker are one line",
             ),
+            Defect(
+                "one that was killed while a checkpoint was written, or something was destroyed, still did",
+                "tests/examples/test_signals.py::test_a_worker_that_dies_in_any_moment_is_told_in_one_line",
+                "one line with the way out, whenever it dies",
+            ),
         ),
     ),
 )
