@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
@@ -71,7 +73,12 @@ class PatientLoader(DataLoader[Item]):
         # A loader draws a number whenever it starts: from the global generator, that would change the dropout.
         own = torch.Generator().manual_seed(seed)
         super().__init__(
-            _Telling(dataset), batch_sampler=batches, collate_fn=_TellingCollate(collate), generator=own, **options
+            _Telling(dataset),
+            batch_sampler=batches,
+            collate_fn=_TellingCollate(collate),
+            generator=own,
+            worker_init_fn=_begin_worker,
+            **options,
         )
         self.batches = batches
 
@@ -80,6 +87,16 @@ class PatientLoader(DataLoader[Item]):
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+def _begin_worker(_: int) -> None:
+    sys.excepthook = _unless_cut_off
+
+
+def _unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A connection that the other process cut off, as it stopped, is told by that one: here it would be a traceback."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 class _Telling(Dataset[Any]):

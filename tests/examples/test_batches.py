@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_a_dead_worker_is_told_in_one_line() -> None:
     assert line is not None
     assert line.startswith("a process that reads batches died")
     assert "data.workers" in line
+
+
+def test_a_worker_whose_connection_is_cut_off_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's threads for connections tell what they meet by the hook; the process that stopped says why."""
+    before = sys.excepthook
+    try:
+        batches._begin_worker(0)
+        for error in (ConnectionResetError("reset by peer"), EOFError(), ValueError("told")):
+            sys.excepthook(type(error), error, None)
+    finally:
+        sys.excepthook = before
+    assert capsys.readouterr().err == "ValueError: told\n"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
