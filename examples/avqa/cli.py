@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn, get_type_hints
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from .config_file import check_config
-from .errors import UserError, one_line, told
+from .errors import UserError, forget_frames, is_dead_worker, one_line, told
 from .signals import received, stoppable
 from .typed import nulls
 
@@ -113,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if line is None:
             raise
         print(f"error: {line}", file=sys.stderr)
+        if is_dead_worker(error):
+            # A loader that had not begun when one of its processes died.
+            forget_frames(error)
         return 2
     return 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import sys
+import traceback
 
 _MENDS = {
     errno.ENOSPC: "the disk is full: free some space, or name a folder on another one",
@@ -62,6 +64,18 @@ def is_dead_worker(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def forget_frames(error: BaseException) -> None:
+    """Frees what the frames of an error hold. What is half made there may fail as it is destroyed, and says nothing."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        each: BaseException | None = error
+        while each is not None:
+            traceback.clear_frames(each.__traceback__)
+            each = each.__cause__ or each.__context__
+    finally:
+        sys.unraisablehook = hook
 
 
 def is_out_of_memory(error: BaseException) -> bool:

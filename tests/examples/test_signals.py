@@ -137,9 +137,15 @@ def test_a_worker_that_dies_in_any_moment_is_told_in_one_line(
         def __del__(self) -> None:
             dies()
 
+    class HalfMade:
+        def __del__(self) -> None:
+            raise AttributeError("no attribute '_workers_status'")
+
     def fails(out: Path) -> None:
         Destroyed()
+        half_made = HalfMade()
         try:
+            assert half_made
             dies()
         except RuntimeError:
             raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904  # as torch.save does
