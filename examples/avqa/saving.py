@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from .files import written_whole
+from .signals import deaf_to_children
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -25,7 +26,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Writes beside the target, then renames. An archive that is given a file does not hold its temporary name."""
         with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
             try:
-                torch.save(checkpoint, file)
+                with deaf_to_children():
+                    torch.save(checkpoint, file)
             except RuntimeError as error:
                 # Of a full disk torch says that a position was unexpected.
                 if isinstance(error.__context__, OSError):
