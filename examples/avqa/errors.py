@@ -59,21 +59,25 @@ def told(error: BaseException) -> str | None:
 
 def is_dead_worker(error: BaseException | None) -> bool:
     """Whether a process that reads batches died: said at any moment, also while another error was on its way."""
-    while error is not None:
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    said = [str(each) for each in _all(error) if isinstance(each, RuntimeError)]
+    return any(text.startswith("DataLoader worker (pid") for text in said)
+
+
+def _all(error: BaseException | None) -> list[BaseException]:
+    """An error and those that it came from, as a traceback shows them."""
+    found = list[BaseException]()
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return found
 
 
 def forget_frames(error: BaseException) -> None:
     """Frees what the frames of an error hold. What is half made there may fail as it is destroyed, and says nothing."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
-        each: BaseException | None = error
-        while each is not None:
+        for each in _all(error):
             traceback.clear_frames(each.__traceback__)
-            each = each.__cause__ or each.__context__
     finally:
         sys.unraisablehook = hook
 

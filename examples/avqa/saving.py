@@ -3,6 +3,7 @@ best, and not in one step."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from .files import written_whole
-from .signals import deaf_to_children
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -26,11 +26,13 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Writes beside the target, then renames. An archive that is given a file does not hold its temporary name."""
         with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
             try:
-                with deaf_to_children():
-                    torch.save(checkpoint, file)
-            except RuntimeError as error:
+                torch.save(checkpoint, file)
+            except BaseException as error:  # also what a signal's handler raises, which can come before any line
+                # An archive that was left writes its end when it is destroyed; into a closed file, that is the end of
+                # the process.
+                traceback.clear_frames(error.__traceback__)
                 # Of a full disk torch says that a position was unexpected.
-                if isinstance(error.__context__, OSError):
+                if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
 

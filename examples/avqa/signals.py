@@ -82,22 +82,6 @@ def held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def deaf_to_children() -> Iterator[None]:
-    """Within it the end of another process raises nothing here; whoever waits for that process finds out later.
-
-    PyTorch's handler would raise amid anything, such as in the writing of a checkpoint, which then ends the process.
-    """
-    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
-
-
 def serve_jobs(ctrl_c: bool) -> None:
     """What a process does that works for another: only within `job` there is something to clean up.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from examples.avqa import files
+from examples.avqa import files, saving
 from examples.avqa.files import (
     process_runs,
     sweep_temporaries,
@@ -70,6 +70,32 @@ def test_what_dead_processes_left_is_swept_up_and_nothing_else(tmp_path: Path) -
         sweep_temporaries(tmp_path)
         assert not kept.exists()
     sweep_temporaries(tmp_path / "none")
+
+
+def test_a_checkpoint_that_is_interrupted_before_its_end_is_an_error_and_not_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    """In a process of its own, as it would be ended by SIGABRT."""
+    program = """
+import sys, torch
+from pathlib import Path
+from examples.avqa.saving import WholeCheckpoints
+
+def interrupted(self, *_):
+    raise RuntimeError("as from a signal's handler, before the archive's end")
+
+torch.serialization._open_zipfile_writer_buffer.__exit__ = interrupted
+try:
+    WholeCheckpoints().save_checkpoint({"weight": torch.zeros(9)}, Path(sys.argv[1]) / "last.ckpt")
+except RuntimeError as error:
+    print(error)
+"""
+    root = Path(saving.__file__).parents[2]
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-500:]
+    assert ended.stdout.startswith("as from a signal's handler")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["text", "array", "checkpoint", "questions"])

@@ -156,20 +156,6 @@ def test_a_worker_that_dies_in_any_moment_is_told_in_one_line(
     assert line.startswith("error: a process that reads batches died")
 
 
-def test_the_end_of_a_child_raises_nothing_while_a_checkpoint_is_written() -> None:
-    def raises(*_: object) -> None:
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-
-    before = signal.signal(signal.SIGCHLD, raises)
-    try:
-        with signals.deaf_to_children():
-            signal.raise_signal(signal.SIGCHLD)
-        with pytest.raises(RuntimeError, match="DataLoader worker"):
-            signal.raise_signal(signal.SIGCHLD)
-    finally:
-        signal.signal(signal.SIGCHLD, before)
-
-
 def test_a_job_ends_its_process_when_it_is_cleaned_up(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:

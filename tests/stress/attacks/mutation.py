@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tests.stress.attack import Attack, Outcome, Run
 from tests.stress.mutation.mutants import Mutant, is_real, mutants
@@ -133,7 +134,7 @@ def judged(picked: Sequence[Mutant], survivors: Sequence[Mutant]) -> Outcome:
     )
 
 
-def _sample(run: Run, number: int) -> Outcome:
+def _sample(number: int, run: Run) -> Outcome:
     """One of the samples. A change of the library draws another, as it changes what is drawn from."""
     scope = LOSSES if run.amount <= SAMPLE else CORE
     return attack(scope, replace(run, seed=run.seed + number))
@@ -144,26 +145,16 @@ _TRIED = (
     "another operator, number, name or condition, a statement less, somewhere in the library but for its pictures and "
     "sizes of blocks, in {} that was drawn after the tests were written"
 )
-_HOLDS = f"the library's fast tests notice at least {WANTED:.0%}; some mutants change no result"
-ATTACKS = (
+ATTACKS = tuple(
     Attack(
-        name="mutants",
+        name=name,
         area="Mutation",
-        tried=_TRIED.format("a sample"),
-        holds=_HOLDS,
-        run=lambda run: _sample(run, 4),
+        tried=_TRIED.format(which),
+        holds=f"the library's fast tests notice at least {WANTED:.0%}; some mutants change no result",
+        run=partial(_sample, number),
         full=120,
-        sample=SAMPLE,
+        sample=sample,
         unit="mutants",
-    ),
-    Attack(
-        name="mutants-again",
-        area="Mutation",
-        tried=_TRIED.format("another sample"),
-        holds=_HOLDS,
-        run=lambda run: _sample(run, 5),
-        full=120,
-        sample=1,
-        unit="mutants",
-    ),
+    )
+    for name, which, number, sample in (("mutants", "a sample", 4, SAMPLE), ("mutants-again", "another sample", 5, 1))
 )
